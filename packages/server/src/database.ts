@@ -1,0 +1,199 @@
+/**
+ * The store behind every Beacon server: kysely over SQLite (write-ahead log, every commit on disk before it returns).
+ * One process owns a store for writing; others may open it read-only. Portable rules: ids are text, times are
+ * milliseconds in a bigint column, booleans are 0 or 1, JSON is text. Tables are their owners' business, by migrations.
+ */
+import { closeSync, constants, openSync } from 'node:fs';
+import Sqlite from 'better-sqlite3';
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type DialectAdapter,
+  type Driver,
+  Kysely,
+  type Transaction as KyselyTransaction,
+  SqliteAdapter,
+  type SqliteDatabase,
+  SqliteDriver,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  type SqliteStatement,
+} from 'kysely';
+import { ServerError } from './error.ts';
+
+/** A store with these tables. `destroy()` closes it and gives up ownership. */
+export type Database<Tables> = Kysely<Tables>;
+
+/** What a unit of writing gets. Inside a unit only this may be used: the database itself would wait for the unit's end. */
+export type Transaction<Tables> = KyselyTransaction<Tables>;
+
+/** Anything that can be read from: the store itself or a transaction. */
+export type Readable<Tables> = Kysely<Tables>;
+
+export interface DatabaseOptions {
+  /** The file; `:memory:` for a store that goes with the process. */
+  readonly file: string;
+  /** Opens an existing file without the right to write, also while its owner is at work. */
+  readonly readOnly?: boolean;
+  /** How long a statement waits for another process's lock. The event loop waits with it. Default 1,000. */
+  readonly busyTimeoutMs?: number;
+}
+
+const STATEMENTS_KEPT = 256;
+
+/**
+ * Opens the store, making the file (mode 0600) when it is missing.
+ * Throws ServerError `store-in-use` when another process owns it, `storage` when it cannot be opened.
+ */
+export function openDatabase<Tables>(options: DatabaseOptions): Database<Tables> {
+  const inMemory = options.file === ':memory:';
+  const readOnly = options.readOnly === true;
+  const ownership = inMemory || readOnly ? undefined : own(options.file);
+  try {
+    if (!inMemory && !readOnly) createPrivately(options.file);
+    const connection = new Sqlite(options.file, {
+      readonly: readOnly,
+      fileMustExist: readOnly,
+      timeout: options.busyTimeoutMs ?? 1_000,
+    });
+    try {
+      connection.pragma('foreign_keys = ON');
+      if (readOnly) connection.pragma('query_only = ON');
+      else {
+        connection.pragma('journal_mode = WAL');
+        connection.pragma('synchronous = FULL');
+      }
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+    return new Store<Tables>(connection, ownership);
+  } catch (error) {
+    ownership?.close();
+    throw storageFailure(error) ?? error;
+  }
+}
+
+/**
+ * The ServerError `storage` for a failure of the store itself (full, locked, read-only, damaged, not to be opened);
+ * undefined for everything else, such as a violated constraint.
+ */
+export function storageFailure(error: unknown): ServerError | undefined {
+  if (error instanceof ServerError) return error.code === 'storage' ? error : undefined;
+  const code = sqliteCode(error);
+  if (code === undefined || !STORAGE_CODES.test(code)) return undefined;
+  return new ServerError(
+    'storage',
+    `the store failed (${code}), nothing was written: look at the disk's free space and health`,
+    { cause: error },
+  );
+}
+
+const STORAGE_CODES =
+  /^SQLITE_(FULL|BUSY|LOCKED|IOERR|READONLY|CORRUPT|NOTADB|CANTOPEN|NOMEM|PROTOCOL|PERM|AUTH|NOLFS|INTERRUPT)(_|$)/;
+
+/** Whether a write failed because a value that must be unique was there already. */
+export function isUniqueViolation(error: unknown): boolean {
+  const code = sqliteCode(error);
+  return code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY';
+}
+
+function sqliteCode(error: unknown): string | undefined {
+  return error instanceof Sqlite.SqliteError ? error.code : undefined;
+}
+
+class Store<Tables> extends Kysely<Tables> {
+  readonly #connection: Sqlite.Database;
+  readonly #ownership: Sqlite.Database | undefined;
+
+  constructor(connection: Sqlite.Database, ownership: Sqlite.Database | undefined) {
+    super({
+      dialect: {
+        createDriver: (): Driver => new StoreDriver(connection),
+        createQueryCompiler: () => new SqliteQueryCompiler(),
+        createAdapter: (): DialectAdapter => new SqliteAdapter(),
+        createIntrospector: (database) => new SqliteIntrospector(database),
+      },
+    });
+    this.#connection = connection;
+    this.#ownership = ownership;
+  }
+
+  override async destroy(): Promise<void> {
+    await super.destroy();
+    this.#connection.close();
+    this.#ownership?.close();
+  }
+}
+
+class StoreDriver extends SqliteDriver {
+  readonly #connection: Sqlite.Database;
+
+  constructor(connection: Sqlite.Database) {
+    super({ database: rememberStatements(connection) });
+    this.#connection = connection;
+  }
+
+  /** The lock for writing is taken at once, so that no transaction fails half way for want of it. */
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+  }
+
+  /** A full disk ends the transaction by itself; a second end would hide the first cause. */
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    if (this.#connection.inTransaction) await super.rollbackTransaction(connection);
+  }
+}
+
+/** Kysely prepares each statement anew, which costs more than to run it; here the latest texts are kept prepared. */
+function rememberStatements(connection: Sqlite.Database): SqliteDatabase {
+  const kept = new Map<string, Sqlite.Statement & SqliteStatement>();
+  return {
+    close: () => {
+      kept.clear();
+      connection.close();
+    },
+    prepare: (sql) => {
+      const known = kept.get(sql);
+      if (known !== undefined && !known.busy) return known;
+      const statement = connection.prepare(sql) as Sqlite.Statement & SqliteStatement;
+      if (kept.size >= STATEMENTS_KEPT) kept.clear();
+      kept.set(sql, statement);
+      return statement;
+    },
+  };
+}
+
+/** Ownership is a lock on a file beside the store; the kernel gives it up when the process ends, however it ends. */
+function own(file: string): Sqlite.Database {
+  const lockFile = `${file}.lock`;
+  let lock: Sqlite.Database | undefined;
+  try {
+    createPrivately(lockFile);
+    lock = new Sqlite(lockFile, { timeout: 0 });
+    lock.exec('BEGIN EXCLUSIVE');
+    return lock;
+  } catch (error) {
+    lock?.close();
+    if (sqliteCode(error) === 'SQLITE_BUSY') {
+      throw new ServerError(
+        'store-in-use',
+        `${file}: another process has this store open for writing: stop it, or open the store read-only`,
+      );
+    }
+    throw (
+      storageFailure(error) ??
+      new ServerError(
+        'storage',
+        `${file}: cannot be opened: does its folder exist, and may this process write there?`,
+        {
+          cause: error,
+        },
+      )
+    );
+  }
+}
+
+function createPrivately(file: string): void {
+  closeSync(openSync(file, constants.O_CREAT | constants.O_RDWR, 0o600));
+}

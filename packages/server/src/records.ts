@@ -1,0 +1,310 @@
+/**
+ * The durable chain of records (DESIGN.md section 8): one line of JSON each, kept and hashed as its exact bytes, each
+ * naming the hash of the one before. Appending happens inside a unit of the group commit, so a record and what it
+ * records become durable together. Names and addresses stand in it only as salted digests, whose values lie in a side
+ * table. The sequence is the order; time is only told, and marked where the clock stepped back. Does not verify whole
+ * chains: that is `record-chain.ts`.
+ */
+import { createHash, randomBytes as cryptoRandomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  FIRST_PREVIOUS,
+  formatRecord,
+  hashRecord,
+  parseRecord,
+  type RecordFields,
+} from '@beacon/protocol/record';
+import type { Readable, Transaction } from './database.ts';
+import { ServerError } from './error.ts';
+import type { Migrations } from './migration.ts';
+
+export interface RecordsTable {
+  readonly chain: string;
+  readonly seq: number;
+  /** Milliseconds. This and the columns that follow repeat the line's, to be searched by; the line is what counts. */
+  readonly time: number;
+  readonly kind: string;
+  readonly person: string | null;
+  readonly service: string | null;
+  readonly host: string | null;
+  readonly grant: string | null;
+  readonly line: string;
+  readonly hash: string;
+}
+
+export interface PersonalTable {
+  /** base64url of SHA-256(salt ‖ value), as it stands in records. */
+  readonly digest: string;
+  /** base64url of 32 bytes. */
+  readonly salt: string;
+  readonly value: string;
+  /** Whom the value tells about, so that a person can be erased. */
+  readonly person: string;
+}
+
+/** What a store's tables must include for records to be kept there. */
+export interface RecordTables {
+  readonly records: RecordsTable;
+  readonly personal: PersonalTable;
+}
+
+/** The tables of records; give this to `migrate` before the lists of one's own. */
+export const recordMigrations: Migrations = {
+  name: 'records',
+  steps: [
+    async (transaction) => {
+      await transaction.schema
+        .createTable('records')
+        .addColumn('chain', 'text', (column) => column.notNull())
+        .addColumn('seq', 'bigint', (column) => column.notNull())
+        .addColumn('time', 'bigint', (column) => column.notNull())
+        .addColumn('kind', 'text', (column) => column.notNull())
+        .addColumn('person', 'text')
+        .addColumn('service', 'text')
+        .addColumn('host', 'text')
+        .addColumn('grant', 'text')
+        .addColumn('line', 'text', (column) => column.notNull())
+        .addColumn('hash', 'text', (column) => column.notNull())
+        .addPrimaryKeyConstraint('records_order', ['chain', 'seq'])
+        .execute();
+      await transaction.schema
+        .createIndex('records_by_grant')
+        .on('records')
+        .columns(['grant', 'seq'])
+        .execute();
+      await transaction.schema
+        .createIndex('records_by_person')
+        .on('records')
+        .columns(['person', 'seq'])
+        .execute();
+      await transaction.schema
+        .createTable('personal')
+        .addColumn('digest', 'text', (column) => column.primaryKey().notNull())
+        .addColumn('salt', 'text', (column) => column.notNull())
+        .addColumn('value', 'text', (column) => column.notNull())
+        .addColumn('person', 'text', (column) => column.notNull())
+        .execute();
+      await transaction.schema
+        .createIndex('personal_by_person')
+        .on('personal')
+        .columns(['person', 'value'])
+        .unique()
+        .execute();
+    },
+  ],
+};
+
+/** What happened. `facts` holds what else this kind says; a time behind the last record's gets the fact `clock_behind_ms`. */
+export type RecordEntry = Omit<RecordFields, 'chain' | 'seq' | 'time'>;
+
+/** Where an entry went. `line` is the exact text that was hashed, without a newline. */
+export interface RecordReceipt {
+  readonly seq: number;
+  readonly hash: string;
+  readonly line: string;
+}
+
+export interface RecordHead {
+  readonly seq: number;
+  readonly hash: string;
+  readonly time: Date;
+}
+
+export interface StoredRecord {
+  readonly seq: number;
+  readonly hash: string;
+  readonly line: string;
+  readonly fields: RecordFields & { readonly prev: string };
+}
+
+export interface RecordFilter {
+  /** Only records with a higher sequence number. */
+  readonly after?: number;
+  /** At most this many, 1 to 1,000. */
+  readonly limit: number;
+  readonly kind?: string;
+  readonly person?: string;
+  readonly service?: string;
+  readonly host?: string;
+  readonly grant?: string;
+}
+
+export interface Records {
+  /** Appends inside a unit of writing. Throws ServerError `record` for an entry that no reader would read back. */
+  append<Tables extends RecordTables>(
+    transaction: Transaction<Tables>,
+    entry: RecordEntry,
+  ): Promise<RecordReceipt>;
+  /** Keeps a name or an address of a person in the side table; returns the digest that stands for it in records. */
+  hide<Tables extends RecordTables>(
+    transaction: Transaction<Tables>,
+    value: string,
+    person: string,
+  ): Promise<string>;
+  /** The value behind a digest; undefined when it was erased or does not match its digest. */
+  reveal<Tables extends RecordTables>(store: Readable<Tables>, digest: string): Promise<string | undefined>;
+  /** The last record; undefined in an empty chain. */
+  head<Tables extends RecordTables>(store: Readable<Tables>): Promise<RecordHead | undefined>;
+  /** One record, its line checked against its hash: throws ServerError `record` when they differ. */
+  get<Tables extends RecordTables>(store: Readable<Tables>, seq: number): Promise<StoredRecord | undefined>;
+  /** Records in order, each checked like `get`. */
+  list<Tables extends RecordTables>(
+    store: Readable<Tables>,
+    filter: RecordFilter,
+  ): Promise<readonly StoredRecord[]>;
+}
+
+export interface RecordsOptions {
+  /** Whose chain: `ca`, `broker`. */
+  readonly chain: string;
+  readonly now: () => Date;
+  readonly randomBytes?: (size: number) => Buffer;
+}
+
+const SALT_BYTES = 32;
+
+export function createRecords(options: RecordsOptions): Records {
+  const { chain, now } = options;
+  const randomBytes = options.randomBytes ?? cryptoRandomBytes;
+  /** The head as a transaction sees it; it goes with the transaction, so a group that is undone leaves nothing here. */
+  const heads = new WeakMap<object, RecordHead>();
+
+  return {
+    async append(transaction, entry) {
+      const tx = narrow(transaction);
+      const last = heads.get(transaction) ?? (await readHead(tx, chain));
+      const time = now();
+      const behindMs = last === undefined ? 0 : last.time.getTime() - time.getTime();
+      const facts = behindMs > 0 ? { ...entry.facts, clock_behind_ms: behindMs } : entry.facts;
+      const fields = {
+        ...entry,
+        ...(facts === undefined ? {} : { facts }),
+        chain,
+        seq: (last?.seq ?? 0) + 1,
+        time,
+      };
+      const line = formatReadable(fields, last?.hash ?? FIRST_PREVIOUS);
+      const hash = hashRecord(line);
+      await tx
+        .insertInto('records')
+        .values({ ...columnsOf(fields), line, hash })
+        .execute();
+      heads.set(transaction, { seq: fields.seq, hash, time });
+      return { seq: fields.seq, hash, line };
+    },
+
+    async hide(transaction, value, person) {
+      const tx = narrow(transaction);
+      const known = await tx
+        .selectFrom('personal')
+        .select('digest')
+        .where('person', '=', person)
+        .where('value', '=', value)
+        .executeTakeFirst();
+      if (known !== undefined) return known.digest;
+      const salt = randomBytes(SALT_BYTES);
+      const digest = saltedDigest(salt, value);
+      await tx
+        .insertInto('personal')
+        .values({ digest, salt: salt.toString('base64url'), value, person })
+        .execute();
+      return digest;
+    },
+
+    async reveal(store, digest) {
+      const row = await narrow(store)
+        .selectFrom('personal')
+        .select(['salt', 'value'])
+        .where('digest', '=', digest)
+        .executeTakeFirst();
+      if (row === undefined) return undefined;
+      const expected = Buffer.from(saltedDigest(Buffer.from(row.salt, 'base64url'), row.value));
+      const given = Buffer.from(digest);
+      return expected.length === given.length && timingSafeEqual(expected, given) ? row.value : undefined;
+    },
+
+    head: (store) => readHead(narrow(store), chain),
+
+    async get(store, seq) {
+      const row = await narrow(store)
+        .selectFrom('records')
+        .select(['seq', 'line', 'hash'])
+        .where('chain', '=', chain)
+        .where('seq', '=', seq)
+        .executeTakeFirst();
+      return row === undefined ? undefined : checked(row);
+    },
+
+    async list(store, filter) {
+      let query = narrow(store)
+        .selectFrom('records')
+        .select(['seq', 'line', 'hash'])
+        .where('chain', '=', chain)
+        .where('seq', '>', filter.after ?? 0);
+      for (const column of ['kind', 'person', 'service', 'host', 'grant'] as const) {
+        const wanted = filter[column];
+        if (wanted !== undefined) query = query.where(column, '=', wanted);
+      }
+      const rows = await query
+        .orderBy('seq')
+        .limit(Math.min(Math.max(filter.limit, 1), 1_000))
+        .execute();
+      return rows.map(checked);
+    },
+  };
+}
+
+/** The columns that repeat what the line says. */
+export function columnsOf(fields: RecordFields): Omit<RecordsTable, 'line' | 'hash'> {
+  return {
+    chain: fields.chain,
+    seq: fields.seq,
+    time: fields.time.getTime(),
+    kind: fields.kind,
+    person: fields.person ?? null,
+    service: fields.service ?? null,
+    host: fields.host ?? null,
+    grant: fields.grant ?? null,
+  };
+}
+
+function formatReadable(fields: RecordFields, prev: string): string {
+  const line = formatRecord(fields, prev);
+  try {
+    parseRecord(line);
+  } catch (error) {
+    throw new ServerError('record', `a record of kind ${JSON.stringify(fields.kind)} cannot be written`, {
+      cause: error,
+    });
+  }
+  return line;
+}
+
+function checked(row: Pick<RecordsTable, 'seq' | 'line' | 'hash'>): StoredRecord {
+  if (hashRecord(row.line) !== row.hash) {
+    throw new ServerError(
+      'record',
+      `record ${row.seq} is not what its hash says: run beacon records verify, and compare with a backup`,
+    );
+  }
+  return { seq: row.seq, hash: row.hash, line: row.line, fields: parseRecord(row.line) };
+}
+
+async function readHead(store: Readable<RecordTables>, chain: string): Promise<RecordHead | undefined> {
+  const row = await store
+    .selectFrom('records')
+    .select(['seq', 'hash', 'time'])
+    .where('chain', '=', chain)
+    .orderBy('seq', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? undefined : { seq: row.seq, hash: row.hash, time: new Date(row.time) };
+}
+
+function saltedDigest(salt: Buffer, value: string): string {
+  return createHash('sha256').update(salt).update(value).digest('base64url');
+}
+
+/** Kysely's types do not let a store with more tables stand for one with fewer; ours may. */
+function narrow<Tables extends RecordTables>(store: Readable<Tables>): Readable<RecordTables> {
+  return store as unknown as Readable<RecordTables>;
+}
