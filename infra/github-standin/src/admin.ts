@@ -1,0 +1,94 @@
+/**
+ * The stand-in's own door, for a script that changes its state over HTTP: `POST /_standin/<action>` with one JSON
+ * object. GitHub has nothing like it. Anybody who reaches the port may use it.
+ */
+import { json, type Response, Router } from 'express';
+import { StandinError } from './error.ts';
+import type { Fault } from './fault.ts';
+import type { StandinState } from './state.ts';
+
+type Fields = Record<string, unknown>;
+
+const actions: Record<string, (state: StandinState, fields: Fields) => unknown> = {
+  'add-person': (state, f) => state.addPerson({ login: text(f, 'login'), ...optionalId(f) }),
+  'rename-person': (state, f) => state.renamePerson(number(f, 'person'), text(f, 'login')),
+  'set-member': (state, f) => {
+    const membership = f['state'];
+    if (membership !== 'active' && membership !== 'pending' && membership !== null) {
+      throw new StandinError('configuration', 'state is "active", "pending" or null');
+    }
+    state.setMember(number(f, 'organization'), number(f, 'person'), membership);
+  },
+  'set-team-member': (state, f) =>
+    state.setTeamMember(number(f, 'team'), number(f, 'person'), truth(f, 'member')),
+  'set-sso': (state, f) => state.setSso(number(f, 'organization'), truth(f, 'enforced')),
+  'set-sso-session': (state, f) =>
+    state.setSsoSession(number(f, 'organization'), number(f, 'person'), truth(f, 'signed_in')),
+  'install-app': (state, f) => state.installApp(number(f, 'organization'), text(f, 'client_id')),
+  'uninstall-app': (state, f) => state.uninstallApp(number(f, 'organization'), text(f, 'client_id')),
+  'set-app-restriction': (state, f) =>
+    state.setAppRestriction(number(f, 'organization'), truth(f, 'restricted')),
+  'mint-token': (state, f) =>
+    state.mintToken({ clientId: text(f, 'client_id'), person: number(f, 'person') }),
+  'revoke-grant': (state, f) => state.revokeGrant(text(f, 'client_id'), number(f, 'person')),
+  // The body is trusted to be a Fault: only the developer who started the stand-in writes it.
+  fault: (state, f) => state.fault(f as unknown as Fault),
+  'clear-faults': (state) => state.clearFaults(),
+};
+
+export function adminRoutes(state: StandinState): Router {
+  const router = Router();
+  router.get('/_standin/state', (_request, response) => {
+    response.json({
+      persons: [...state.persons.values()],
+      organizations: [...state.organizations.values()].map(({ id, login, members }) => ({
+        id,
+        login,
+        members: Object.fromEntries(members),
+      })),
+      teams: [...state.teams.values()].map((team) => ({ ...team, members: [...team.members] })),
+      tokens: state.tokens.size,
+      requests: state.requests,
+    });
+  });
+  router.post('/_standin/:action', json(), (request, response) => {
+    const action = actions[String(request.params['action'])];
+    const body: unknown = request.body;
+    if (action === undefined)
+      return tell(response, 404, `The actions are ${Object.keys(actions).join(', ')}`);
+    try {
+      const fields: Fields = typeof body === 'object' && body !== null ? { ...body } : {};
+      response.json({ ok: true, result: action(state, fields) ?? null });
+    } catch (error) {
+      if (!(error instanceof StandinError)) throw error;
+      tell(response, error.code === 'not-found' ? 404 : 400, error.message);
+    }
+  });
+  return router;
+}
+
+function tell(response: Response, status: number, message: string): void {
+  response.status(status).json({ ok: false, message });
+}
+
+function optionalId(fields: Fields): { id?: number } {
+  return fields['id'] === undefined ? {} : { id: number(fields, 'id') };
+}
+
+function number(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
+  throw new StandinError('configuration', `${name} must be a whole number`);
+}
+
+function text(fields: Fields, name: string): string {
+  const value = fields[name];
+  if (typeof value === 'string' && value !== '') return value;
+  throw new StandinError('configuration', `${name} must be a text`);
+}
+
+function truth(fields: Fields, name: string): boolean {
+  const value = fields[name];
+  if (typeof value === 'boolean') return value;
+  throw new StandinError('configuration', `${name} must be true or false`);
+}

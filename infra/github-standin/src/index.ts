@@ -1,0 +1,15 @@
+/** GitHub's part in Beacon, played for tests and the demo; it never enters what is installed. */
+export { StandinError, type StandinErrorCode } from './error.ts';
+export type { Fault, FaultEffect } from './fault.ts';
+export { type Standin, startStandin } from './server.ts';
+export type {
+  App,
+  AppKind,
+  Installation,
+  MembershipState,
+  Organization,
+  Person,
+  StandinState,
+  Team,
+  Token,
+} from './state.ts';

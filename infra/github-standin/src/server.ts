@@ -1,0 +1,105 @@
+/**
+ * The stand-in as one HTTP server on loopback: the web flow at the root, the REST API at the root (as api.github.com)
+ * and below `/api/v3` (as GitHub Enterprise Server), and its own door below `/_standin`.
+ */
+import { createServer } from 'node:http';
+import express, { type RequestHandler } from 'express';
+import { adminRoutes } from './admin.ts';
+import { appTokenRoutes } from './app-token.ts';
+import { configure } from './configuration.ts';
+import { StandinError } from './error.ts';
+import { strike } from './fault.ts';
+import { oauthRoutes } from './oauth.ts';
+import { refuse } from './reply.ts';
+import { restRoutes } from './rest.ts';
+import { StandinState } from './state.ts';
+
+export interface Standin {
+  /** `http://127.0.0.1:<port>`: the web address, and the REST address of github.com's kind. */
+  readonly url: string;
+  /** The REST address of GitHub Enterprise Server's kind. */
+  readonly enterpriseApiUrl: string;
+  readonly state: StandinState;
+  close(): Promise<void>;
+}
+
+const PREFIX = '/api/v3';
+const KEPT_REQUESTS = 10_000;
+
+/** Starts a stand-in on a free port, or on `port`; `configuration` is the content of its file. */
+export async function startStandin(
+  given: { port?: number; configuration?: unknown; now?: () => Date } = {},
+): Promise<Standin> {
+  const state = new StandinState(given.now ?? (() => new Date()));
+  if (given.configuration !== undefined) configure(state, given.configuration);
+  let url = '';
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use(adminRoutes(state));
+  app.use(note(state));
+  app.use(strike(state.faults, withoutPrefix));
+  app.use(oauthRoutes(state));
+  app.use(rateLimitHeaders(state));
+  app.use(
+    PREFIX,
+    restRoutes(state, () => ({ apiUrl: `${url}${PREFIX}`, webUrl: url })),
+    appTokenRoutes(state),
+  );
+  app.use(
+    restRoutes(state, () => ({ apiUrl: url, webUrl: url })),
+    appTokenRoutes(state),
+  );
+  app.use((_request, response) => refuse(response, 404, 'Not Found'));
+
+  const server = createServer(app);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(given.port ?? 0, '127.0.0.1', resolve);
+  });
+  const address = server.address();
+  if (typeof address !== 'object' || address === null) {
+    throw new StandinError('configuration', 'The stand-in could not listen');
+  }
+  url = `http://127.0.0.1:${address.port}`;
+  return {
+    url,
+    enterpriseApiUrl: `${url}${PREFIX}`,
+    state,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function withoutPrefix(path: string): string {
+  return path.startsWith(`${PREFIX}/`) ? path.slice(PREFIX.length) : path;
+}
+
+function note(state: StandinState): RequestHandler {
+  return (request, _response, next) => {
+    if (state.requests.length === KEPT_REQUESTS) state.requests.shift();
+    state.requests.push(`${request.method} ${withoutPrefix(request.path)}`);
+    next();
+  };
+}
+
+/** Counts nothing: limits are a fault that tests switch on. */
+function rateLimitHeaders(state: StandinState): RequestHandler {
+  return (_request, response, next) => {
+    const reset = Math.ceil(state.now().getTime() / 1000) + 3600;
+    response.set({
+      'x-github-request-id': `STANDIN:${state.nextId()}`,
+      'x-github-media-type': 'github.v3; format=json',
+      'x-ratelimit-limit': '5000',
+      'x-ratelimit-remaining': '4999',
+      'x-ratelimit-used': '1',
+      'x-ratelimit-reset': String(reset),
+      'x-ratelimit-resource': 'core',
+    });
+    next();
+  };
+}
