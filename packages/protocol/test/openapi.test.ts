@@ -1,7 +1,12 @@
-import { expect, test } from '@jest/globals';
-import { certificateAnswer, certificateQuery, certificateRequest, decisionAnswer } from '@beacon/protocol/http/certificates';
+import {
+  certificateAnswer,
+  certificateQuery,
+  certificateRequest,
+  decisionAnswer,
+} from '@beacon/protocol/http/certificates';
 import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import { revocationRequest } from '@beacon/protocol/http/revocations';
+import { expect, test } from '@jest/globals';
 
 test('describes routes from the schemas that validate them, named schemas as components', () => {
   const document = createOpenApiDocument({
@@ -10,22 +15,22 @@ test('describes routes from the schemas that validate them, named schemas as com
     server: 'https://ca.example',
     routes: [
       {
-        method: 'post',
-        path: '/v1/certificates/:serial',
+        method: 'POST',
+        path: '/v1/certificates/{serial}',
         summary: 'x',
         tag: 't',
-        public: false,
+        access: 'session',
         request: { body: certificateRequest, query: certificateQuery },
-        responses: { 201: { description: 'issued', body: certificateAnswer } },
+        responses: { 201: { description: 'issued', schema: certificateAnswer } },
       },
       {
-        method: 'post',
+        method: 'POST',
         path: '/v1/revocations',
         summary: 'x',
         tag: 't',
-        public: false,
+        access: 'session',
         request: { body: revocationRequest },
-        responses: { 200: { description: 'done', body: decisionAnswer } },
+        responses: { 200: { description: 'done', schema: decisionAnswer } },
       },
     ],
   });

@@ -25,13 +25,10 @@ const MAX_COMMANDS = 32;
 
 const undo = z.strictObject({
   command,
-  params: z
-    .string()
-    .max(8192)
-    .meta({
-      description: 'the exact text of one JSON object, values strings only',
-      example: '{"name":"r1"}',
-    }),
+  params: z.string().max(8192).meta({
+    description: 'the exact text of one JSON object, values strings only',
+    example: '{"name":"r1"}',
+  }),
   salt: bytes32,
   commitments: z.record(parameter, bytes32),
 });

@@ -19,13 +19,10 @@ export const parameter = named('parameter', 'name');
 export const person = named('person', 'github:583231');
 export const service = named('service', 'portal');
 
-export const id = z
-  .string()
-  .refine(isId, 'not an id of 26 characters')
-  .meta({
-    description: '26 characters; the order of ids is the order of time',
-    example: '01jd8z0000abcdefghjkmnpqrs',
-  });
+export const id = z.string().refine(isId, 'not an id of 26 characters').meta({
+  description: '26 characters; the order of ids is the order of time',
+  example: '01jd8z0000abcdefghjkmnpqrs',
+});
 
 /** 32 bytes as base64url without padding, in the one spelling that encoding them gives. */
 export const bytes32 = z

@@ -7,19 +7,23 @@ extendZodWithOpenApi(z);
 
 /** What the document needs to know of a route; the server's own routes have this shape. */
 export interface DescribedRoute {
-  readonly method: 'get' | 'post' | 'put' | 'delete';
-  /** With parameters as `:name`. */
+  readonly method: string;
+  /** As OpenAPI writes it: `/v1/certificates/{serial}`. */
   readonly path: string;
   readonly summary: string;
   readonly tag: string;
-  readonly public: boolean;
+  /** `public`, or a word for what a caller must show. */
+  readonly access: string;
   readonly request: {
     readonly params?: z.ZodObject;
     readonly query?: z.ZodObject;
     readonly body?: z.ZodType;
   };
   readonly responses: Readonly<
-    Record<number, { readonly description: string; readonly body?: z.ZodType; readonly contentType?: string }>
+    Record<
+      number,
+      { readonly description: string; readonly schema?: z.ZodType; readonly contentType?: string }
+    >
   >;
 }
 
@@ -54,11 +58,11 @@ export function createOpenApiDocument(options: {
   for (const route of options.routes) {
     const { params, query, body } = route.request;
     registry.registerPath({
-      method: route.method,
-      path: route.path.replace(/:([a-z_]+)/g, '{$1}'),
+      method: route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete',
+      path: route.path,
       summary: route.summary,
       tags: [route.tag],
-      security: route.public ? [] : [{ dpop: [] }],
+      security: route.access === 'public' ? [] : [{ dpop: [] }],
       request: {
         ...(params === undefined ? {} : { params }),
         ...(query === undefined ? {} : { query }),
@@ -72,9 +76,9 @@ export function createOpenApiDocument(options: {
             status,
             {
               description: response.description,
-              ...(response.body === undefined
+              ...(response.schema === undefined
                 ? {}
-                : { content: { [response.contentType ?? 'application/json']: { schema: response.body } } }),
+                : { content: { [response.contentType ?? 'application/json']: { schema: response.schema } } }),
             },
           ]),
         ),
