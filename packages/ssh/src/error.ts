@@ -40,9 +40,8 @@ export type SshErrorCode =
   | 'certificate-kind'
   | 'certificate-principals'
   | 'certificate-ca-is-certificate'
-  | 'certificate-signature-algorithm'
-  | 'certificate-signature-wrong'
   // certificates, while verifying for a purpose
+  | 'certificate-not-decoded'
   | 'certificate-wrong-kind'
   | 'certificate-unknown-authority'
   | 'certificate-revoked'

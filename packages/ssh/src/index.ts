@@ -1,1 +1,62 @@
-export {};
+/** What this package offers. The gate imports the subpaths instead, so that it reaches no third-party code. */
+export {
+  type Certificate,
+  type CertificateKind,
+  certificateType,
+  decodeCertificate,
+  FOREVER,
+  formatCertificateLine,
+  parseCertificateLine,
+} from './certificate.ts';
+export { type CertificateDefect, certificateDefects, type DefectCode } from './certificate-defects.ts';
+export { SshError, type SshErrorCode } from './error.ts';
+export {
+  type FormatPrivateKeyOptions,
+  formatPrivateKey,
+  type GeneratedKeyType,
+  generateKey,
+  type KeyPair,
+  type OpenedPrivateKey,
+  openPrivateKey,
+} from './key.ts';
+export {
+  type CertificateOption,
+  type CriticalOptions,
+  type Extensions,
+  hasFlag,
+  MAX_GRANT_BYTES,
+  optionText,
+} from './options.ts';
+export {
+  decodePublicKey,
+  fingerprint,
+  formatPublicKeyLine,
+  isSameKey,
+  keyObject,
+  type PublicKey,
+  type PublicKeyType,
+  parsePublicKeyLine,
+  publicKeyFromKeyObject,
+  rsaBits,
+} from './public-key.ts';
+export {
+  type Authority,
+  type CertificateFields,
+  createHostCa,
+  createUserCa,
+  type HostCa,
+  signHostCertificate,
+  signUserCertificate,
+  type UserCa,
+  type UserCertificateFields,
+} from './sign-certificate.ts';
+export { createSigner, type Signer, verifySignature } from './signature.ts';
+export {
+  formatMessageSignature,
+  parseMessageSignature,
+  type SignedMessage,
+  signMessage,
+  verifyMessage,
+} from './sshsig.ts';
+export { type VerifyCertificateOptions, verifyCertificate } from './verify-certificate.ts';
+export { Reader, Writer } from './wire.ts';
