@@ -46,8 +46,8 @@ export function encodeCertificates({ ca, serials, keyIds }: CertificatesToRevoke
   }
   if (keyIds.length > 0) {
     const section = new Writer();
-    for (const keyId of sortTexts(keyIds)) {
-      section.string(checkText(keyId));
+    for (const keyId of sortTexts(keyIds.map(checkText))) {
+      section.string(keyId);
     }
     writer.uint8(SECTION_KEY_IDS).string(section.toBuffer());
   }
