@@ -25,7 +25,7 @@ export interface CommandArguments {
   readonly commitments: Readonly<Record<string, Uint8Array>>;
 }
 
-/** The digest as base64url without padding. Throws ProtocolError `digest-input` or `params-malformed`. */
+/** The digest as base64url without padding. Throws ProtocolError `digest-input`, `params-malformed` or `json-…`. */
 export function argumentsDigest(input: CommandArguments): string {
   if (!isName('command', input.command)) throw new ProtocolError('digest-input', `not ${nameForms.command}`);
   if (input.salt.length !== SALT_BYTES)

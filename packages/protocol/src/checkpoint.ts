@@ -4,6 +4,7 @@
  * cut, forked or rewritten. Signing and verifying are done where the keys are known.
  */
 import { ProtocolError } from './error.ts';
+import { isTime } from './record.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 export const CHECKPOINT_TYPE = 'beacon-checkpoint+jwt';
@@ -33,8 +34,9 @@ export function parseCheckpoint(text: string): Checkpoint {
   const value = parseStrictJson(text);
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw malformed();
   const { v, chain, seq, hash, time, heads, ...unknown } = value;
-  if (v !== 1 || Object.keys(unknown).length > 0 || typeof chain !== 'string' || typeof time !== 'string')
+  if (v !== 1 || Object.keys(unknown).length > 0 || typeof chain !== 'string' || chain === '')
     throw malformed();
+  if (typeof time !== 'string' || !isTime(time)) throw malformed();
   if (heads === null || typeof heads !== 'object' || Array.isArray(heads)) throw malformed();
   const others: Record<string, ChainHead> = {};
   for (const [name, head] of Object.entries(heads)) {

@@ -9,7 +9,7 @@ import { type Json, parseStrictJson } from './strict-json.ts';
 
 const TAG = Buffer.from('beacon-record-1\0');
 const HASH = /^[0-9a-f]{64}$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.]\d{3}Z$/;
+const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z$/;
 const KIND = /^[a-z][a-z0-9-]{0,63}$/;
 
 /** The `prev` of a chain's first record. */
@@ -30,9 +30,13 @@ export interface RecordFields {
   readonly facts?: { readonly [key: string]: Json };
 }
 
-/** The record's line, without a newline. `prev` is the hash of the line before. */
+/**
+ * The record's line, without a newline. `prev` is the hash of the line before. Fields that {@link parseRecord} would
+ * refuse are refused here, for a line that is in the chain can never be taken back.
+ */
 export function formatRecord(fields: RecordFields, prev: string): string {
-  return JSON.stringify({
+  if (Number.isNaN(fields.time.getTime())) throw malformed('time is no time');
+  const line = JSON.stringify({
     v: 1,
     chain: fields.chain,
     seq: fields.seq,
@@ -45,6 +49,8 @@ export function formatRecord(fields: RecordFields, prev: string): string {
     facts: fields.facts,
     prev,
   });
+  parseRecord(line);
+  return line;
 }
 
 /** The hash of a line (without its newline), lower-case hex. */
@@ -66,8 +72,7 @@ export function parseRecord(line: string): RecordFields & { readonly prev: strin
   if (extra !== undefined) throw malformed(`the key ${JSON.stringify(extra.slice(0, 40))} is unknown`);
   if (typeof chain !== 'string' || chain === '') throw malformed('chain is missing');
   if (typeof seq !== 'number' || seq < 1) throw malformed('seq is not a positive integer');
-  if (typeof time !== 'string' || !TIME.test(time) || Number.isNaN(Date.parse(time)))
-    throw malformed('time is not UTC with milliseconds');
+  if (typeof time !== 'string' || !isTime(time)) throw malformed('time is not UTC with milliseconds');
   if (typeof kind !== 'string' || !KIND.test(kind)) throw malformed('kind is not a word');
   if (typeof prev !== 'string' || !HASH.test(prev)) throw malformed('prev is not a hash');
   if (facts !== undefined && (facts === null || typeof facts !== 'object' || Array.isArray(facts)))
@@ -84,6 +89,12 @@ export function parseRecord(line: string): RecordFields & { readonly prev: strin
     ...(facts === undefined ? {} : { facts }),
     prev,
   };
+}
+
+/** Whether `text` is a time in UTC with milliseconds that exists; Date.parse alone makes 1 March of 30 February. */
+export function isTime(text: string): boolean {
+  const ms = TIME.test(text) ? Date.parse(text) : Number.NaN;
+  return !Number.isNaN(ms) && new Date(ms).toISOString() === text;
 }
 
 function optional(name: string, value: Json | undefined): { [key: string]: string } {
