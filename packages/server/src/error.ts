@@ -43,13 +43,21 @@ const kinds = {
 
 export type ServerErrorCode = keyof typeof kinds;
 
+export interface ServerErrorOptions {
+  readonly cause?: unknown;
+  /** Headers that belong to the refusal over HTTP, such as `retry-after`. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export class ServerError extends Error {
   readonly code: ServerErrorCode;
+  readonly headers: Readonly<Record<string, string>> | undefined;
 
-  constructor(code: ServerErrorCode, message: string, options?: { readonly cause?: unknown }) {
-    super(message, options);
+  constructor(code: ServerErrorCode, message: string, options: ServerErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'ServerError';
     this.code = code;
+    this.headers = options.headers;
   }
 }
 

@@ -1,3 +1,12 @@
+export { type AppOptions, createApp, type Mount, type MountHandler } from './app.ts';
+export {
+  describeDefaults,
+  duration,
+  formatDuration,
+  parseConfiguration,
+  readConfiguration,
+  type Setting,
+} from './configuration.ts';
 export {
   type Database,
   type DatabaseOptions,
@@ -9,6 +18,11 @@ export {
 } from './database.ts';
 export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
+export { healthRoutes, type ReadinessChecks } from './health.ts';
+export { createCounter, createLimits, type Limit, type Limits, type LimitsOptions } from './limits.ts';
+export { type Listening, type ListenOptions, listen } from './listen.ts';
+export { createLog, type Log, type LogOptions } from './log.ts';
+export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { type Migrations, migrate } from './migration.ts';
 export {
   type ChainOptions,
@@ -42,3 +56,5 @@ export {
   type RouteInput,
   routeDefiner,
 } from './route.ts';
+export { createSealer, type Sealer } from './seal.ts';
+export { readSecretFile, type SecretFileOptions } from './secret-file.ts';

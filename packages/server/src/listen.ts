@@ -1,0 +1,123 @@
+/**
+ * Listens, within bounds, and stops in order. Beyond loopback it wants TLS of its own or a proxy that is named in the
+ * configuration: what passes here is bound to keys, but who reads along still learns much.
+ */
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { type AddressInfo, BlockList, isIP } from 'node:net';
+import { ServerError } from './error.ts';
+
+export interface ListenOptions {
+  /** An address, or `localhost`. */
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** PEM. */
+  readonly tls?: { readonly certificate: string | Buffer; readonly key: string | Buffer };
+  /** Those of the configuration; with one, TLS is its work. */
+  readonly trustedProxies?: readonly string[];
+  /** Default 1,024. */
+  readonly maxConnections?: number;
+  /** The whole request, headers and body, must have come within this. Default 30,000. */
+  readonly requestTimeoutMs?: number;
+  /** Default 10,000. */
+  readonly headersTimeoutMs?: number;
+}
+
+export interface Listening {
+  /** As reached on this machine: `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly port: number;
+  /** Takes no more connections, lets what has begun end within `graceMs` (default 10,000), then cuts the rest. */
+  close(graceMs?: number): Promise<void>;
+}
+
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_HEADERS = 100;
+const KEEP_ALIVE_MS = 5_000;
+const CHECK_EVERY_MS = 1_000;
+const CLOSE_IDLE_EVERY_MS = 50;
+
+/** Throws ServerError `listen` when the address must not be listened on, or cannot be. */
+export async function listen(app: RequestListener, options: ListenOptions): Promise<Listening> {
+  requireProtection(options);
+  const server = createBounded(app, options);
+  let closing = false;
+  server.prependListener('request', (_request, response) => {
+    if (closing) response.setHeader('connection', 'close');
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'another program listens there' : (error.code ?? 'unknown');
+      reject(
+        new ServerError('listen', `cannot listen on ${options.host}:${options.port}: ${why}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen(options.port, options.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const name = isIP(options.host) === 6 ? `[${options.host}]` : options.host;
+  let closed: Promise<void> | undefined;
+  return {
+    url: `${options.tls === undefined ? 'http' : 'https'}://${name}:${port}`,
+    port,
+    close(graceMs = 10_000) {
+      closing = true;
+      closed ??= stop(server, graceMs);
+      return closed;
+    },
+  };
+}
+
+function createBounded(app: RequestListener, options: ListenOptions): Server {
+  const bounds = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: options.headersTimeoutMs ?? 10_000,
+    requestTimeout: options.requestTimeoutMs ?? 30_000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: CHECK_EVERY_MS,
+    requireHostHeader: true,
+  };
+  const server: Server =
+    options.tls === undefined
+      ? createServer(bounds, app)
+      : createTlsServer(
+          { ...bounds, cert: options.tls.certificate, key: options.tls.key, minVersion: 'TLSv1.2' },
+          app,
+        );
+  server.maxHeadersCount = MAX_HEADERS;
+  server.maxConnections = options.maxConnections ?? 1_024;
+  return server;
+}
+
+function requireProtection(options: ListenOptions): void {
+  const proxied = (options.trustedProxies ?? []).length > 0;
+  if (isLoopback(options.host) || options.tls !== undefined || proxied) return;
+  throw new ServerError(
+    'listen',
+    `will not listen on ${options.host} without TLS: name a certificate and its key, or the proxy that does TLS, or listen on 127.0.0.1`,
+  );
+}
+
+function isLoopback(host: string): boolean {
+  const version = isIP(host);
+  if (version === 0) return host === 'localhost';
+  const loopback = new BlockList();
+  loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+  loopback.addAddress('::1', 'ipv6');
+  return loopback.check(host, version === 4 ? 'ipv4' : 'ipv6');
+}
+
+async function stop(server: Server, graceMs: number): Promise<void> {
+  const ended = new Promise<void>((resolve) => server.close(() => resolve()));
+  const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS);
+  const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+  try {
+    await ended;
+  } finally {
+    clearInterval(idle);
+    clearTimeout(cut);
+  }
+}

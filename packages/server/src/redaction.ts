@@ -1,0 +1,54 @@
+/**
+ * What must never stand in a log, whatever field it comes in (ATTACKS L7): values under keys that name a secret, bytes
+ * of any kind, and texts that look like a token or a private key. A net below the rule that secrets are not logged, not
+ * a reason to log more.
+ */
+
+const SECRET_KEY =
+  /^(authorization|proxy-authorization|dpop|cookie|set-cookie|body|rawbody|params|salt|state|code_verifier|user_code|device_code)$|secret|password|passphrase|token|assertion|private_?key|credential|session_?id|key_proof/i;
+
+const SECRET_TEXT =
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)|\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})|\beyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_-]+(?:[.][A-Za-z0-9_-]*)?|\b(?:Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi;
+
+/** A query or fragment behind a path or an address: it may hold an OAuth `code` or `state`. */
+const QUERY = /((?:https?:\/\/|\/)[^\s?#"']*)[?#][^\s"']*/gi;
+
+const REDACTED = '[redacted]';
+const MAX_DEPTH = 6;
+const MAX_MEMBERS = 100;
+
+/** A copy of `value` that may be logged. */
+export function redact(value: unknown, depth = 0): unknown {
+  if (typeof value === 'string') return redactText(value);
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'function' || typeof value === 'symbol') return undefined;
+  if (value === null || typeof value !== 'object') return value;
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`;
+  if (value instanceof Date) return value.toISOString();
+  if (depth >= MAX_DEPTH) return '[deeper]';
+  if (value instanceof Error) return redactError(value, depth);
+  if (value instanceof Map) return redact(Object.fromEntries(value), depth);
+  if (value instanceof Set) return redact([...value], depth);
+  if (Array.isArray(value)) return value.slice(0, MAX_MEMBERS).map((member) => redact(member, depth + 1));
+  return Object.fromEntries(
+    Object.entries(value)
+      .slice(0, MAX_MEMBERS)
+      .map(([key, member]) => [key, SECRET_KEY.test(key) ? REDACTED : redact(member, depth + 1)]),
+  );
+}
+
+/** A text without what looks like a token, a private key, or a query. */
+export function redactText(text: string): string {
+  return text.replace(SECRET_TEXT, REDACTED).replace(QUERY, '$1');
+}
+
+function redactError(error: Error, depth: number): unknown {
+  const code = 'code' in error ? error.code : undefined;
+  return {
+    type: error.name,
+    ...(typeof code === 'string' || typeof code === 'number' ? { code } : {}),
+    message: redactText(error.message),
+    ...(error.stack === undefined ? {} : { stack: redactText(error.stack) }),
+    ...(error.cause === undefined ? {} : { cause: redact(error.cause, depth + 1) }),
+  };
+}
