@@ -1,0 +1,157 @@
+/**
+ * The CA's API as typed calls. Every call but the public ones travels with the person's token and a proof over the exact
+ * body; a refusal is a ClientError `refused` whose `problem` says which rule, and what one change would allow.
+ */
+import { Buffer } from 'node:buffer';
+import type { CertificateRequest, DecisionRequest } from '@beacon/protocol/http/certificates';
+import type { HostRequest } from '@beacon/protocol/http/hosts';
+import type { RevocationRequest } from '@beacon/protocol/http/revocations';
+import { Answer } from './answer.ts';
+import {
+  type AuthorityKeys,
+  type CertificateEntry,
+  type Decision,
+  type DisabledPerson,
+  type Host,
+  type IssuedAnswer,
+  type PersonChanged,
+  type PersonSession,
+  type RecordPage,
+  type RecordReference,
+  type RegisteredHost,
+  type Revocation,
+  readAuthorityKeys,
+  readCertificateEntry,
+  readDecision,
+  readHost,
+  readIssued,
+  readPersonChanged,
+  readPersonSession,
+  readRecordReference,
+  readRegisteredHost,
+  readRevocation,
+  readWhoami,
+  type Whoami,
+} from './ca-answers.ts';
+import { type CaRequest, requestAuthorized, requestPublic } from './ca-request.ts';
+import { ClientError } from './error.ts';
+import { defaultOutside, type HttpAnswer, type Outside } from './exchange.ts';
+import type { Credentials } from './session.ts';
+
+export interface CaApi {
+  whoami(): Promise<Whoami>;
+  /** One's own sessions, or with the right to it another person's. */
+  sessions(person?: string): Promise<readonly PersonSession[]>;
+  endSession(id: string): Promise<RecordReference>;
+  hosts(): Promise<readonly Host[]>;
+  host(id: string): Promise<Host>;
+  registerHost(request: Omit<HostRequest, 'v'>): Promise<RegisteredHost>;
+  changeHost(id: string, change: 'disable' | 'enable', reason: string): Promise<Host>;
+  changePerson(person: string, change: 'disable' | 'enable', reason: string): Promise<PersonChanged>;
+  disabledPersons(): Promise<readonly DisabledPerson[]>;
+  /** The exact body is the caller's, because a key to be certified has signed it. */
+  requestCertificate(body: Buffer<ArrayBuffer>, keyProof: string): Promise<IssuedAnswer>;
+  certificates(query: Readonly<Record<string, string>>): Promise<readonly CertificateEntry[]>;
+  certificate(serial: bigint): Promise<CertificateEntry>;
+  decide(request: Omit<DecisionRequest, 'v'>): Promise<Decision>;
+  revoke(request: RevocationRequest): Promise<Revocation>;
+  records(query: Readonly<Record<string, string>>): Promise<RecordPage>;
+  /** Public, as are the next two. */
+  authorityKeys(): Promise<AuthorityKeys>;
+  /** A compact JWS; `verifyCheckpoint` reads it. */
+  checkpoint(): Promise<string>;
+  /** The revocation list in OpenSSH's binary form. */
+  revocationList(): Promise<Buffer>;
+}
+
+/** A page of records holds at most 500 lines. */
+const MAX_RECORDS_BYTES = 8 * 1024 * 1024;
+/** A million random serials make a list of 8 MB. */
+const MAX_KRL_BYTES = 32 * 1024 * 1024;
+
+/** The body of a certificate request: these exact bytes are signed, hashed and sent. */
+export function certificateBody(request: Omit<CertificateRequest, 'v'>): Buffer<ArrayBuffer> {
+  return json(request);
+}
+
+/** The calls, made with these credentials. */
+export function createCaApi(credentials: Credentials, outside: Outside = defaultOutside()): CaApi {
+  const ask = (request: CaRequest) => requestAuthorized(outside, credentials, request);
+  const get = async (path: string, place: string) => read(await ask({ method: 'GET', path }), place);
+  const post = async (path: string, body: object, place: string) =>
+    read(await ask({ method: 'POST', path, body: json(body) }), place);
+  const ofPublic = (path: string, maxBytes?: number) =>
+    requestPublic(outside, `${credentials.issuer}${path}`, maxBytes === undefined ? {} : { maxBytes });
+
+  return {
+    whoami: async () => readWhoami(await get('/v1/sessions/current', 'the session')),
+    sessions: async (person) =>
+      (await get(`/v1/sessions${queryOf(person === undefined ? {} : { person })}`, 'the sessions'))
+        .objects('sessions')
+        .map(readPersonSession),
+    endSession: async (id) => {
+      const answer = await ask({ method: 'DELETE', path: `/v1/sessions/${segment(id)}` });
+      return readRecordReference(read(answer, 'the ended session').object('record'));
+    },
+    hosts: async () => (await get('/v1/hosts', 'the hosts')).objects('hosts').map(readHost),
+    host: async (id) => readHost(await get(`/v1/hosts/${segment(id)}`, 'the host')),
+    registerHost: async (request) =>
+      readRegisteredHost(await post('/v1/hosts', request, 'the registered host')),
+    changeHost: async (id, change, reason) =>
+      readHost((await post(`/v1/hosts/${segment(id)}/${change}`, { reason }, 'the host')).object('host')),
+    changePerson: async (person, change, reason) =>
+      readPersonChanged(await post(`/v1/persons/${segment(person)}/${change}`, { reason }, 'the person')),
+    disabledPersons: async () =>
+      (await get('/v1/persons', 'the persons')).objects('disabled').map((person) => ({
+        person: person.name('person', 'person'),
+        since: person.time('since'),
+        by: person.name('by', 'person'),
+        reason: person.text('reason', 1000),
+      })),
+    requestCertificate: async (body, keyProof) =>
+      readIssued(
+        read(await ask({ method: 'POST', path: '/v1/certificates', body, keyProof }), 'the certificate'),
+      ),
+    certificates: async (query) =>
+      (await get(`/v1/certificates${queryOf(query)}`, 'the certificates'))
+        .objects('certificates')
+        .map(readCertificateEntry),
+    certificate: async (serial) =>
+      readCertificateEntry(await get(`/v1/certificates/${serial}`, 'the certificate')),
+    decide: async (request) => readDecision(await post('/v1/decisions', request, 'the decision')),
+    revoke: async (request) => readRevocation(await post('/v1/revocations', request, 'the revocation')),
+    records: async (query) => {
+      const path = `/v1/records${queryOf(query)}`;
+      const page = read(await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES }), 'the records');
+      return { records: page.texts('records'), head: readRecordReference(page.object('head')) };
+    },
+    authorityKeys: async () => readAuthorityKeys(read(await ofPublic('/v1/ca-keys'), 'the CA keys')),
+    checkpoint: async () => read(await ofPublic('/v1/checkpoint'), 'the checkpoint').text('checkpoint'),
+    revocationList: async () => (await ofPublic('/v1/krl', MAX_KRL_BYTES)).body,
+  };
+}
+
+function json(message: object): Buffer<ArrayBuffer> {
+  return Buffer.from(JSON.stringify({ v: 1, ...message }));
+}
+
+function read(answer: HttpAnswer, place: string): Answer {
+  return Answer.read(answer.body, place);
+}
+
+function queryOf(parameters: Readonly<Record<string, string>>): string {
+  const query = new URLSearchParams(parameters).toString();
+  return query === '' ? '' : `?${query}`;
+}
+
+/** A name in a path. One that would leave its place is refused, not encoded away. */
+function segment(text: string): string {
+  if (!/^[A-Za-z0-9:._-]+$/.test(text) || /^[.]+$/.test(text)) {
+    throw new ClientError(
+      'refused',
+      'invalid',
+      `${JSON.stringify(text.slice(0, 80))} is no name that the CA knows`,
+    );
+  }
+  return text;
+}

@@ -1,0 +1,127 @@
+/**
+ * A login kept fresh: hands out access tokens, renews them with the rotating refresh token, and keeps the renewed ones.
+ * A refresh token works once, so the renewal runs alone over all processes: `storage.update` holds a lock while it runs,
+ * and whoever waited finds the tokens that the other brought. Where the tokens are kept is the caller's.
+ */
+import { ClientError } from './error.ts';
+import { defaultOutside, type Outside } from './exchange.ts';
+import { importProofKey, type ProofKey, type StoredProofKey } from './proof.ts';
+import { isRefusal, refusalError, requestTokens, type Tokens } from './token-endpoint.ts';
+
+/** What is kept of a login: all of it is secret, and none of it outlives the session at the CA. */
+export interface StoredSession {
+  /** The CA's public URL. */
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly tokenEndpoint: string;
+  readonly key: StoredProofKey;
+  readonly accessToken: string;
+  readonly accessTokenExpiresAt: Date;
+  readonly refreshToken?: string;
+}
+
+export interface SessionStorage {
+  read(): Promise<StoredSession | undefined>;
+  /**
+   * Runs `change` over what is stored while nobody else may, over all processes, and keeps its result durably before
+   * answering. When `change` throws, nothing is changed.
+   */
+  update(change: (stored: StoredSession | undefined) => Promise<StoredSession>): Promise<StoredSession>;
+}
+
+/** What a request to the CA is made with. */
+export interface Credentials {
+  readonly issuer: string;
+  readonly proofKey: ProofKey;
+  /** A token that is good for some time yet; `refused` names one that the CA did not take, to be replaced. */
+  accessToken(refused?: string): Promise<string>;
+}
+
+/** How long a token must still be good to be handed out. */
+const MARGIN_MS = 20_000;
+
+/** The value to store for a login that has just succeeded. */
+export function storedSession(
+  login: {
+    readonly issuer: string;
+    readonly clientId: string;
+    readonly tokenEndpoint: string;
+    readonly key: StoredProofKey;
+  },
+  tokens: Tokens,
+): StoredSession {
+  return { ...login, ...tokens };
+}
+
+/**
+ * Opens the stored login. Throws ClientError `session-missing` when there is none; `accessToken` throws `session-ended`
+ * when the CA renews it no longer.
+ */
+export async function openSession(
+  storage: SessionStorage,
+  outside: Outside = defaultOutside(),
+): Promise<Credentials> {
+  const opened = await storage.read();
+  if (opened === undefined) throw missing();
+  return {
+    issuer: opened.issuer,
+    proofKey: importProofKey(opened.key),
+    async accessToken(refused) {
+      const stored = await storage.read();
+      if (isSameLogin(stored, opened) && isGood(stored, refused, outside.now())) return stored.accessToken;
+      const renewed = await storage.update(async (current) => {
+        if (!isSameLogin(current, opened)) throw missing();
+        return isGood(current, refused, outside.now()) ? current : renew(current, outside);
+      });
+      return renewed.accessToken;
+    },
+  };
+}
+
+/**
+ * Credentials from tokens that are at hand and are not renewed here: for a service that got them by token exchange. Past
+ * their end `accessToken` throws ClientError `session-ended`.
+ */
+export function credentialsOf(
+  issuer: string,
+  proofKey: ProofKey,
+  tokens: Tokens,
+  now: () => Date = () => new Date(),
+): Credentials {
+  return {
+    issuer,
+    proofKey,
+    async accessToken(refused) {
+      if (refused === undefined && tokens.accessTokenExpiresAt > now()) return tokens.accessToken;
+      throw refusalError({ error: 'invalid_grant', description: '' });
+    },
+  };
+}
+
+async function renew(stored: StoredSession, outside: Outside): Promise<StoredSession> {
+  if (stored.refreshToken === undefined) throw refusalError({ error: 'invalid_grant', description: '' });
+  const answer = await requestTokens(outside, {
+    endpoint: stored.tokenEndpoint,
+    parameters: {
+      grant_type: 'refresh_token',
+      client_id: stored.clientId,
+      refresh_token: stored.refreshToken,
+    },
+    proofKey: importProofKey(stored.key),
+  });
+  if (isRefusal(answer)) throw refusalError(answer);
+  return { ...stored, ...answer };
+}
+
+function isGood(stored: StoredSession, refused: string | undefined, now: Date): boolean {
+  return stored.accessToken !== refused && stored.accessTokenExpiresAt.getTime() - now.getTime() > MARGIN_MS;
+}
+
+/** A log-out or another login may have happened in another process. */
+function isSameLogin(stored: StoredSession | undefined, opened: StoredSession): stored is StoredSession {
+  return stored !== undefined && stored.issuer === opened.issuer && stored.key.x === opened.key.x;
+}
+
+function missing(): ClientError {
+  return new ClientError('session-missing', 'unauthenticated', 'you are not logged in');
+}
