@@ -1,4 +1,7 @@
 /** What this package offers. The gate imports the subpaths instead, so that it reaches no third-party code. */
+export { type AgentClientOptions, createAgentSigner, listIdentities, signWithAgent } from './agent-client.ts';
+export type { ListedIdentity } from './agent-message.ts';
+export { type Agent, type AgentIdentity, type OpenAgentOptions, openAgent } from './agent-server.ts';
 export {
   type Certificate,
   type CertificateKind,
@@ -10,6 +13,7 @@ export {
 } from './certificate.ts';
 export { type CertificateDefect, certificateDefects, type DefectCode } from './certificate-defects.ts';
 export { SshError, type SshErrorCode } from './error.ts';
+export { isRevoked, type RevocableCertificate } from './is-revoked.ts';
 export {
   type FormatPrivateKeyOptions,
   formatPrivateKey,
@@ -19,6 +23,10 @@ export {
   type OpenedPrivateKey,
   openPrivateKey,
 } from './key.ts';
+export { formatKnownHost, type KnownHost, parseKnownHost } from './known-hosts.ts';
+export { decodeKrl, encodeKrl, type Krl, type KrlContent, MAX_KRL_BYTES } from './krl.ts';
+export type { CertificatesToRevoke, RevokedCertificates } from './krl-certificates.ts';
+export type { SerialRange } from './krl-serials.ts';
 export {
   type CertificateOption,
   type CriticalOptions,
@@ -27,6 +35,7 @@ export {
   MAX_GRANT_BYTES,
   optionText,
 } from './options.ts';
+export { formatPrincipalsLine, type PrincipalsLine, parsePrincipalsLine } from './principals.ts';
 export {
   decodePublicKey,
   fingerprint,
@@ -50,7 +59,7 @@ export {
   type UserCa,
   type UserCertificateFields,
 } from './sign-certificate.ts';
-export { createSigner, type Signer, verifySignature } from './signature.ts';
+export { createSigner, type RsaAlgorithm, type Signer, verifySignature } from './signature.ts';
 export {
   formatMessageSignature,
   parseMessageSignature,

@@ -10,10 +10,14 @@ import { SshError } from './error.ts';
 import { type KeyParts, keyObject, keyParts, type PublicKey, publicKeyFromKeyObject } from './public-key.ts';
 import { Reader, Writer } from './wire.ts';
 
+/** What an RSA key may sign as (RFC 8332); SHA-1 is not among it. */
+export type RsaAlgorithm = 'rsa-sha2-512' | 'rsa-sha2-256';
+
 /** Makes signature blobs with one key; where the key is kept is its own business. */
 export interface Signer {
   readonly publicKey: PublicKey;
-  sign(data: Buffer): Buffer | Promise<Buffer>;
+  /** `algorithm` is for RSA keys alone, `rsa-sha2-512` unless given; other keys have one of their own. */
+  sign(data: Buffer, algorithm?: RsaAlgorithm): Buffer | Promise<Buffer>;
 }
 
 export interface VerifySignatureOptions {
@@ -61,7 +65,7 @@ export function checkSignatureAlgorithm(key: PublicKey, signature: Buffer): void
 }
 
 /**
- * A signer for a private key that node holds: Ed25519, ECDSA with the curve's hash, RSA always as `rsa-sha2-512`.
+ * A signer for a private key that node holds: Ed25519, ECDSA with the curve's hash, RSA as `rsa-sha2-512` unless the other is asked for.
  * Throws `key-type-unsupported` for any other kind.
  */
 export function createSigner(privateKey: KeyObject): Signer {
@@ -72,7 +76,7 @@ export function createSigner(privateKey: KeyObject): Signer {
   const parts = keyParts(publicKey);
   return {
     publicKey,
-    sign(data) {
+    sign(data, algorithm = 'rsa-sha2-512') {
       switch (parts.family) {
         case 'ed25519':
           return blob(publicKey.type, sign(null, data, privateKey));
@@ -83,7 +87,7 @@ export function createSigner(privateKey: KeyObject): Signer {
           return blob(publicKey.type, pair.toBuffer());
         }
         case 'rsa':
-          return blob('rsa-sha2-512', sign('sha512', data, privateKey));
+          return blob(algorithm, sign(RSA_HASH[algorithm], data, privateKey));
       }
     },
   };
