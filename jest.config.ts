@@ -27,7 +27,7 @@ const config: Config = {
       testMatch: [
         '<rootDir>/packages/*/test/**/*.test.ts',
         '<rootDir>/infra/github-standin/test/**/*.test.ts',
-        '<rootDir>/scripts/test/**/*.test.ts',
+        '<rootDir>/scripts/*.test.ts',
       ],
     },
     { ...everywhere, displayName: 'e2e', testMatch: ['<rootDir>/infra/e2e/**/*.test.ts'] },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { findImports } from '../find-imports.ts';
+import { findImports } from './find-imports.ts';
 
 describe('the imports of a file', () => {
   for (const [text, specifier, kind] of [
