@@ -31,7 +31,7 @@ const knownAnnotations = ['description', 'extensions', 'id', 'max_lifetime', 're
 
 /** The id (null when left out) and the limits, or the sentence that says what is wrong. */
 export function readAnnotations(
-  annotations: Readonly<Record<string, string>>,
+  annotations: Readonly<Record<string, string | null>>,
   policy: { effect: 'permit' | 'forbid'; mayBeSsh: boolean },
 ): { id: string | null; limits: Limits } | { fault: string; name: string } {
   for (const name of Object.keys(annotations)) {
@@ -39,7 +39,11 @@ export function readAnnotations(
       return { name, fault: `unknown annotation @${name}.${suggest(name, knownAnnotations)}` };
     }
   }
-  const { id, max_lifetime: lifetime, extensions } = annotations;
+  const bare = Object.keys(annotations).find((name) => annotations[name] === null);
+  if (bare !== undefined) return { name: bare, fault: `@${bare} has no value; write @${bare}("…").` };
+  const id = annotations['id'] ?? undefined;
+  const lifetime = annotations['max_lifetime'] ?? undefined;
+  const extensions = annotations['extensions'] ?? undefined;
   if (id !== undefined && !isPolicyId(id)) {
     return { name: 'id', fault: `@id("${id}"): an id is letters, digits, ".", "_" and "-", at most 64.` };
   }

@@ -104,7 +104,7 @@ function reasonOf(
   missing: readonly Missing[],
 ): Denied['reason'] {
   const shorter = missing.find((each) => each.kind === 'lifetime');
-  if (shorter === undefined || (reason.code !== 'lifetime' && reason.code !== 'no-permit')) return reason;
+  if (shorter === undefined || !['lifetime', 'no-permit', 'extensions'].includes(reason.code)) return reason;
   const text = `${reason.text} The longest that would be allowed is ${formatLifetime(shorter.longest_seconds)}.`;
   return { code: 'lifetime', text };
 }

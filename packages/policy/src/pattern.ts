@@ -11,11 +11,11 @@ export class PatternRefused extends Error {
 }
 
 /** The longest value that is matched at all, in UTF-16 units; longer values are refused before the pattern is tried. */
-export const longestValue = 4096;
+export const longestValue = 1024;
 
 const longestPattern = 512;
 /** Ways in which a value may be divided among the pattern's parts; each way costs at most one pass over the value. */
-const mostWays = 4096;
+const mostWays = 1024;
 const deepestGroup = 8;
 
 /** Which characters: one flag for each of ASCII and a last one for all others. */

@@ -50,7 +50,7 @@ export function makeSchema(inventory: Inventory): SchemaJson<string> {
 /** The same schema in Cedar's own words, for people who write policies and for editors. */
 export function formatSchema(inventory: Inventory): string {
   const answer = schemaToText(makeSchema(inventory));
-  return answer.type === 'success' ? answer.text : '';
+  return answer.type === 'success' ? answer.text.replaceAll('__cedar::', '') : '';
 }
 
 function onHosts(params: Attributes): ReturnType<typeof appliesTo> {
