@@ -198,6 +198,34 @@ describe('encodeKrl and decodeKrl', () => {
     );
   });
 
+  test('thirty thousand mutated lists raise nothing but SshError, each within 50 ms', () => {
+    const blob = encodeKrl(example);
+    const edit = fc.record({
+      at: fc.nat(blob.length - 1),
+      value: fc.nat(255),
+      kind: fc.constantFrom('set', 'cut', 'insert'),
+    });
+    let slowest = 0;
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
+        let mutated = blob;
+        for (const { at, value, kind } of edits) {
+          const insert = kind === 'cut' ? [] : [value];
+          mutated = Buffer.concat([
+            mutated.subarray(0, at),
+            Buffer.from(insert),
+            mutated.subarray(kind === 'insert' ? at : at + 1),
+          ]);
+        }
+        const start = performance.now();
+        decoding(mutated);
+        slowest = Math.max(slowest, performance.now() - start);
+      }),
+      { numRuns: 30_000 },
+    );
+    expect(slowest).toBeLessThan(50);
+  });
+
   test('refuses another format, flags, reserved bytes, signatures, extensions and unknown sections', () => {
     expect(decoding(header({ format: 2 }).toBuffer())).toBe('krl-unsupported');
     expect(decoding(header({ flags: 1n }).toBuffer())).toBe('krl-unsupported');
