@@ -98,8 +98,11 @@ export function isUniqueViolation(error: unknown): boolean {
   return code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY';
 }
 
+/** By name, not by class: the addon is loaded once a process, its class once a module graph. */
 function sqliteCode(error: unknown): string | undefined {
-  return error instanceof Sqlite.SqliteError ? error.code : undefined;
+  if (error === null || typeof error !== 'object' || !('name' in error) || !('code' in error))
+    return undefined;
+  return error.name === 'SqliteError' && typeof error.code === 'string' ? error.code : undefined;
 }
 
 class Store<Tables> extends Kysely<Tables> {

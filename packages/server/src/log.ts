@@ -26,19 +26,11 @@ export function createLog(options: LogOptions): Log {
     formatters: {
       level: (label: string) => ({ level: label }),
       log: redactFields,
-      bindings: redactFields,
     },
     // `err` must reach `formatters.log` as the error that it is.
     serializers: { err: (error: unknown) => error },
-    hooks: {
-      logMethod(this: Logger, args: Parameters<Logger['info']>, method: Logger['info']): void {
-        const [first, ...rest] = args as readonly unknown[];
-        const texts = [first instanceof Error ? { err: first } : first, ...rest].map((argument) =>
-          typeof argument === 'string' ? redactText(argument) : argument,
-        );
-        method.apply(this, texts as Parameters<Logger['info']>);
-      },
-    },
+    // The whole line once more: its message, and what a child logger was bound to, pass no formatter.
+    hooks: { streamWrite: redactText },
   };
   return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
 }

@@ -268,15 +268,13 @@ export function columnsOf(fields: RecordFields): Omit<RecordsTable, 'line' | 'ha
 }
 
 function formatReadable(fields: RecordFields, prev: string): string {
-  const line = formatRecord(fields, prev);
   try {
-    parseRecord(line);
+    return formatRecord(fields, prev);
   } catch (error) {
     throw new ServerError('record', `a record of kind ${JSON.stringify(fields.kind)} cannot be written`, {
       cause: error,
     });
   }
-  return line;
 }
 
 function checked(row: Pick<RecordsTable, 'seq' | 'line' | 'hash'>): StoredRecord {

@@ -8,10 +8,10 @@ const SECRET_KEY =
   /^(authorization|proxy-authorization|dpop|cookie|set-cookie|body|rawbody|params|salt|state|code_verifier|user_code|device_code)$|secret|password|passphrase|token|assertion|private_?key|credential|session_?id|key_proof/i;
 
 const SECRET_TEXT =
-  /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)|\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})|\beyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_-]+(?:[.][A-Za-z0-9_-]*)?|\b(?:Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi;
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^"\\]|\\+[nr])*|\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})|\beyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_-]+(?:[.][A-Za-z0-9_-]*)?|\b(?:Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi;
 
-/** A query or fragment behind a path or an address: it may hold an OAuth `code` or `state`. */
-const QUERY = /((?:https?:\/\/|\/)[^\s?#"']*)[?#][^\s"']*/gi;
+/** A query or fragment behind a path or an address: it may hold an OAuth `code` or `state`. Ends before JSON's own marks. */
+const QUERY = /((?:https?:\/\/|\/)[^\s?#"'\\]*)[?#][^\s"'\\]*/gi;
 
 const REDACTED = '[redacted]';
 const MAX_DEPTH = 6;

@@ -91,11 +91,11 @@ export async function answerRequest<Caller>(exchange: Exchange<Caller>): Promise
   response.once('close', () => gone.abort());
   const facts = factsOf(request, response, publicUrl);
   const findings: Findings = { rawBody: Buffer.alloc(0) };
-  for (const check of checks) await check(exchange, findings, facts);
-  const input = { params: undefined, query: undefined, body: undefined, caller: undefined, ...findings };
-  return withinTime(options.timeoutMs ?? 30_000, gone, (signal) =>
-    route.handle({ ...input, request: facts, signal } satisfies ErasedInput),
-  );
+  return withinTime(options.timeoutMs ?? 30_000, gone, async (signal) => {
+    for (const check of checks) await check(exchange, findings, facts);
+    const input = { params: undefined, query: undefined, body: undefined, caller: undefined, ...findings };
+    return route.handle({ ...input, request: facts, signal } satisfies ErasedInput);
+  });
 }
 
 function factsOf(request: Request, response: ServerResponse, publicUrl: URL): RequestFacts {
@@ -120,7 +120,7 @@ function factsOf(request: Request, response: ServerResponse, publicUrl: URL): Re
 async function withinTime(
   timeoutMs: number,
   gone: AbortController,
-  work: (signal: AbortSignal) => Answer | Promise<Answer>,
+  work: (signal: AbortSignal) => Promise<Answer>,
 ): Promise<Answer> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
@@ -130,7 +130,7 @@ async function withinTime(
     }, timeoutMs);
   });
   try {
-    return await Promise.race([Promise.resolve(work(gone.signal)), late]);
+    return await Promise.race([work(gone.signal), late]);
   } finally {
     clearTimeout(timer);
   }
