@@ -8,7 +8,6 @@ import { ProtocolError } from './error.ts';
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 const MAX_DEPTH = 32;
-const SPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?/y;
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const ESCAPES: Record<string, string> = {
@@ -51,9 +50,9 @@ class Reader {
 
   value(depth: number): Json {
     if (depth > MAX_DEPTH) throw this.#refusal('json-depth', `values are nested deeper than ${MAX_DEPTH}`);
-    this.#match(SPACE);
+    this.#space();
     const value = this.#bare(depth);
-    this.#match(SPACE);
+    this.#space();
     return value;
   }
 
@@ -83,10 +82,10 @@ class Reader {
   #object(depth: number): Json {
     const object: { [key: string]: Json } = {};
     this.#at++;
-    this.#match(SPACE);
+    this.#space();
     if (this.#take('}')) return object;
     do {
-      this.#match(SPACE);
+      this.#space();
       if (this.#text[this.#at] !== '"')
         throw this.#refusal('json-syntax', 'a key in double quotes was expected');
       const key = this.#string();
@@ -94,7 +93,7 @@ class Reader {
       if (Object.hasOwn(object, key)) {
         throw this.#refusal('json-doubled-key', `the key ${JSON.stringify(key.slice(0, 80))} stands twice`);
       }
-      this.#match(SPACE);
+      this.#space();
       this.#expect(':');
       object[key] = this.value(depth + 1);
     } while (this.#take(','));
@@ -105,7 +104,7 @@ class Reader {
   #array(depth: number): Json {
     const array: Json[] = [];
     this.#at++;
-    this.#match(SPACE);
+    this.#space();
     if (this.#take(']')) return array;
     do array.push(this.value(depth + 1));
     while (this.#take(','));
@@ -156,6 +155,14 @@ class Reader {
     if (!this.#text.startsWith(word, this.#at)) throw this.#refusal('json-syntax', 'a value was expected');
     this.#at += word.length;
     return value;
+  }
+
+  #space(): void {
+    for (;;) {
+      const unit = this.#text.charCodeAt(this.#at);
+      if (unit !== 0x20 && unit !== 0x0a && unit !== 0x0d && unit !== 0x09) return;
+      this.#at++;
+    }
   }
 
   #match(pattern: RegExp): string {

@@ -77,16 +77,18 @@ describe('a grant', () => {
   });
 
   it('C6: is refused, or is another grant, when any bit of it is flipped', () => {
+    const codes = new Set<string>();
     for (let bit = 0; bit < text.length * 8; bit++) {
       const flipped = Buffer.from(text);
       flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+      const other = flipped.toString('latin1');
       const code = refusalOf(() => {
-        const read = parseGrant(flipped.toString('latin1'));
-        expect(formatGrant(read)).toBe(flipped.toString('latin1'));
-        expect(read).not.toEqual(grant);
+        if (formatGrant(parseGrant(other)) !== other) throw new Error(`read with bit ${bit} flipped`);
       });
-      expect(code).toMatch(/^(accepted|grant-malformed|json-(syntax|doubled-key|number))$/);
+      codes.add(code);
     }
+    const allowed = ['accepted', 'grant-malformed', 'json-doubled-key', 'json-number', 'json-syntax'];
+    expect([...codes].filter((code) => !allowed.includes(code))).toEqual([]);
   });
 
   it('C6: is refused in any other text of the same value', () => {
