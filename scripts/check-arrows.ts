@@ -72,7 +72,7 @@ const libraries: Readonly<Record<string, readonly Place[]>> = {
     { package: 'protocol', files: /^http\// },
     configurationFiles,
     // A route carries its schema, which is checked by the schema's own methods.
-    { package: 'server', files: /^(route|app)[.]ts$/, typesOnly: true },
+    { package: 'server', files: /./, typesOnly: true },
   ],
   '@asteasolutions/zod-to-openapi': [{ package: 'protocol', files: /^http\// }],
   jose: anywhereIn('ca', 'broker', 'client'),

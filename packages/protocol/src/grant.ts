@@ -98,13 +98,11 @@ function check(grant: Grant): void {
     isName('service', grant.service) &&
     isName('host', grant.host) &&
     isName('login', grant.login);
-  const listed =
-    grant.commands.length > 0 &&
-    grant.commands.every((entry) =>
-      [entry, ...(entry.undo ? [entry.undo] : [])].every(
-        (c) => isName('command', c.command) && decode32(c.digest),
-      ),
-    );
+  const listed = grant.commands.every((entry) =>
+    [entry, ...(entry.undo ? [entry.undo] : [])].every(
+      (c) => isName('command', c.command) && decode32(c.digest),
+    ),
+  );
   if (!named || !listed)
     throw new ProtocolError('grant-malformed', 'the grant holds a value that is not of its form');
 }

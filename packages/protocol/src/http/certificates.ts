@@ -62,11 +62,12 @@ export const missing = z
     z.strictObject({ kind: z.literal('organization'), id: z.string() }),
     z.strictObject({ kind: z.literal('login'), login: z.string() }),
     z.strictObject({ kind: z.literal('service'), service: z.string() }),
+    z.strictObject({ kind: z.literal('sso'), organization: z.string(), name: z.string().optional() }),
     z.strictObject({
-      kind: z.literal('sso'),
-      organization: z.string(),
-      name: z.string().optional(),
-      why: z.string(),
+      kind: z.literal('unknown'),
+      of: z.enum(['team', 'organization']),
+      id: z.string(),
+      why: z.enum(['sso', 'not-installed', 'refused']),
     }),
   ])
   .meta({ id: 'Missing' });

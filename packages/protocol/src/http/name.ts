@@ -71,3 +71,9 @@ export const recordReference = z
 
 /** Page size for lists. */
 export const limit = z.coerce.number().int().min(1).max(500).default(100).meta({ example: 100 });
+
+/** What stands in a path. */
+export const serialParams = z.strictObject({ serial });
+export const hostParams = z.strictObject({ id: hostId });
+export const personParams = z.strictObject({ person });
+export const sessionParams = z.strictObject({ id });

@@ -1,0 +1,311 @@
+/**
+ * What the demo and the end-to-end tests stand on: the GitHub stand-in, a CA made by `beacon ca init` and run by
+ * `beacon ca serve`, and real sshd on loopback, all in one temporary folder and all taken down at the end. Everything is
+ * done through the command line that people use; only the layout of the two sshd is this file's own (DESIGN.md section 6
+ * describes the layout that `beacon host init` will make).
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Standin, startStandin } from '@beacon/github-standin';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const BEACON = join(ROOT, 'packages', 'cli', 'bin', 'beacon.js');
+const CLIENT_ID = 'Iv1.demo0000000000';
+export const CLIENT_SECRET = 'demo-client-secret-0123456789abcdef';
+
+/** What a command left behind. */
+export interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface DemoHost {
+  readonly id: string;
+  readonly port: number;
+  readonly folder: string;
+  /** sshd's own words so far. */
+  readonly log: () => string;
+}
+
+export class Stage {
+  readonly folder: string;
+  readonly login = userInfo().username;
+  readonly standin: Standin;
+  readonly caUrl: string;
+  readonly caConfiguration: string;
+  readonly hosts: DemoHost[] = [];
+  readonly #children: ChildProcess[] = [];
+
+  private constructor(folder: string, standin: Standin, caPort: number) {
+    this.folder = folder;
+    this.standin = standin;
+    this.caUrl = `http://127.0.0.1:${caPort}`;
+    this.caConfiguration = join(folder, 'ca', 'ca.yaml');
+  }
+
+  /** Stand-in and CA up, nobody logged in yet. `say` is told what happens. */
+  static async open(say: (text: string) => void = () => undefined): Promise<Stage> {
+    const folder = mkdtempSync(join(tmpdir(), 'beacon-demo-'));
+    const caPort = await freePort();
+    const callback = `http://127.0.0.1:${caPort}/sign-in/github/callback`;
+    const standin = await startStandin({ configuration: population(callback) });
+    const stage = new Stage(folder, standin, caPort);
+    try {
+      say(`GitHub stand-in on ${standin.url}`);
+      await stage.#makeCa(caPort);
+      await stage.serve();
+      say(`certificate authority on ${stage.caUrl}, its files in ${join(folder, 'ca')}`);
+      return stage;
+    } catch (error) {
+      await stage.close();
+      throw error;
+    }
+  }
+
+  /** Runs `beacon` as one person, whose files live in a home of their own. */
+  beacon(person: string, argv: readonly string[], options: { input?: string } = {}): Promise<Outcome> {
+    return this.run(process.execPath, [BEACON, ...argv], { env: this.environment(person), ...options });
+  }
+
+  /** Starts `beacon` and answers the process, for what has to be talked to while it runs. */
+  start(person: string, argv: readonly string[]): ChildProcess {
+    return this.#track(
+      spawn(process.execPath, [BEACON, ...argv], {
+        env: this.environment(person),
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
+  }
+
+  environment(person: string): NodeJS.ProcessEnv {
+    const home = join(this.folder, 'home', person);
+    mkdirSync(home, { recursive: true, mode: 0o700 });
+    const bin = join(ROOT, 'node_modules', '.bin');
+    return { PATH: `${bin}:/usr/local/bin:/usr/bin:/bin`, HOME: home, LANG: 'C.UTF-8', NO_COLOR: '1' };
+  }
+
+  async run(
+    file: string,
+    argv: readonly string[],
+    options: { env?: NodeJS.ProcessEnv; input?: string } = {},
+  ): Promise<Outcome> {
+    const child = this.#track(spawn(file, argv, { env: options.env ?? process.env, stdio: 'pipe' }));
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.on('data', (data: Buffer) => (stdout += data.toString()));
+    child.stderr?.on('data', (data: Buffer) => (stderr += data.toString()));
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(options.input ?? '');
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', resolve);
+    });
+    return { status, stdout, stderr };
+  }
+
+  async #makeCa(port: number): Promise<void> {
+    const ca = join(this.folder, 'ca');
+    const made = await this.beacon('operator', [
+      ...[
+        'ca',
+        'init',
+        '--dir',
+        ca,
+        '--public-url',
+        this.caUrl,
+        '--listen',
+        `127.0.0.1:${port}`,
+        '--admin',
+        'ada',
+      ],
+      ...[
+        '--client-id',
+        CLIENT_ID,
+        '--github-web-url',
+        this.standin.url,
+        '--github-api-url',
+        this.standin.enterpriseApiUrl,
+      ],
+    ]);
+    if (made.status !== 0) throw new Error(`beacon ca init failed:\n${made.stdout}${made.stderr}`);
+    writeFileSync(join(ca, 'keys', 'github_client_secret'), `${CLIENT_SECRET}\n`, { mode: 0o600 });
+    appendFileSync(join(ca, 'policy', 'policy.cedar'), demoPolicy(this.login));
+  }
+
+  /** Starts the CA's server and waits until it is ready. */
+  async serve(): Promise<ChildProcess> {
+    const log = join(this.folder, 'ca.log');
+    const child = this.start('operator', ['ca', 'serve', '--config', this.caConfiguration]);
+    child.stdout?.on('data', (data: Buffer) => appendFileSync(log, data));
+    child.stderr?.on('data', (data: Buffer) => appendFileSync(log, data));
+    await until(
+      'the CA',
+      async () => (await fetch(`${this.caUrl}/readyz`)).status === 200,
+      () => {
+        if (child.exitCode !== null)
+          throw new Error(`the CA ended: ${existsSync(log) ? readFileSync(log, 'utf8') : ''}`);
+      },
+    );
+    return child;
+  }
+
+  /** A real sshd that trusts the CA and nothing else, registered at the CA by the administrator. */
+  async addHost(id: string, pool: string): Promise<DemoHost> {
+    const folder = join(this.folder, id);
+    mkdirSync(folder, { mode: 0o755 });
+    const port = await freePort();
+    const file = (name: string) => join(folder, name);
+    must(spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', id, '-f', file('host_key')]));
+    const added = await this.beacon('ada', [
+      ...['ca', 'host', 'add', id, '--address', `127.0.0.1:${port}`, '--login', this.login],
+      ...['--label', 'stage=demo', '--pool', pool, '--host-key', file('host_key.pub'), '--json'],
+    ]);
+    if (added.status !== 0) throw new Error(`beacon ca host add failed:\n${added.stdout}${added.stderr}`);
+    const { certificate } = JSON.parse(added.stdout) as { certificate: string };
+    writeFileSync(file('host_key-cert.pub'), `${certificate.trimEnd()}\n`);
+    const keys = (await (await fetch(`${this.caUrl}/v1/ca-keys`)).json()) as {
+      user: { public_key: string }[];
+    };
+    writeFileSync(file('user_ca.pub'), `${keys.user.map((key) => key.public_key).join('\n')}\n`);
+    writeFileSync(file('principals'), `${this.login}@${id}\n`);
+    writeFileSync(file('sshd_config'), sshdConfiguration(folder, port, this.login));
+    const host: DemoHost = { id, port, folder, log: () => readLog(file('sshd.log')) };
+    await this.fetchKrl(host);
+    if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+    this.#track(
+      spawn(sshdPath(), ['-D', '-f', file('sshd_config'), '-E', file('sshd.log')], { stdio: 'ignore' }),
+    );
+    await until(`sshd of ${id}`, async () => host.log().includes('listening'));
+    this.hosts.push(host);
+    return host;
+  }
+
+  /** What a host's timer would do: fetch the revocation list and put it in place at once. */
+  async fetchKrl(host: Pick<DemoHost, 'folder'>): Promise<void> {
+    const answer = await fetch(`${this.caUrl}/v1/krl`);
+    if (answer.status !== 200) throw new Error(`GET /v1/krl answered ${answer.status}`);
+    writeFileSync(join(host.folder, 'krl'), Buffer.from(await answer.arrayBuffer()));
+  }
+
+  /** Ends all that was started, by its own process id, and removes the folder. */
+  async close(): Promise<void> {
+    for (const child of this.#children)
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+    await Promise.all(
+      this.#children.map(async (child) => {
+        for (let i = 0; i < 100 && child.exitCode === null && child.signalCode === null; i++) await sleep(50);
+        if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+      }),
+    );
+    await this.standin.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #track(child: ChildProcess): ChildProcess {
+    this.#children.push(child);
+    return child;
+  }
+}
+
+/** Who is at GitHub: Ada administers, Lin is in the team that may log in, Mallory is not. */
+function population(callback: string) {
+  return {
+    apps: [
+      { client_id: CLIENT_ID, client_secret: CLIENT_SECRET, callback_urls: [callback], name: 'beacon demo' },
+    ],
+    persons: [
+      { id: 101, login: 'ada' },
+      { id: 102, login: 'lin' },
+      { id: 103, login: 'mallory' },
+    ],
+    organizations: [
+      {
+        id: 7000,
+        login: 'example',
+        members: ['ada', 'lin', 'mallory'],
+        apps: [CLIENT_ID],
+        teams: [{ id: 7001, slug: 'web', members: ['lin'] }],
+      },
+    ],
+  };
+}
+
+function demoPolicy(login: string): string {
+  return `
+@id("web-team-logs-in")
+@max_lifetime("5m")
+@extensions("permit-pty")
+permit (
+  principal in Team::"github:7001",
+  action == Action::"ssh",
+  resource in Pool::"web"
+) when { context.login == "${login}" };
+`;
+}
+
+function sshdConfiguration(folder: string, port: number, login: string): string {
+  return `ListenAddress 127.0.0.1:${port}
+HostKey ${folder}/host_key
+HostCertificate ${folder}/host_key-cert.pub
+PidFile none
+LogLevel VERBOSE
+UsePAM no
+StrictModes no
+AllowUsers ${login}
+PermitRootLogin prohibit-password
+AuthenticationMethods publickey
+AuthorizedKeysFile none
+TrustedUserCAKeys ${folder}/user_ca.pub
+AuthorizedPrincipalsFile ${folder}/principals
+RevokedKeys ${folder}/krl
+`;
+}
+
+function readLog(file: string): string {
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
+}
+
+function sshdPath(): string {
+  const found = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find((path) => existsSync(path));
+  if (found === undefined) throw new Error('sshd is not installed: run ./scripts/setup');
+  return found;
+}
+
+function must(result: ReturnType<typeof spawnSync>): void {
+  if (result.status !== 0) throw new Error(String(result.stderr));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Waits up to 20 s for something that is starting. */
+async function until(
+  what: string,
+  ready: () => Promise<boolean>,
+  watch: () => void = () => undefined,
+): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    watch();
+    if (await ready().catch(() => false)) return;
+    await sleep(100);
+  }
+  throw new Error(`${what} did not start within 20 s`);
+}
