@@ -1,0 +1,45 @@
+/** What every part of the CA works with, assembled once by `create-ca.ts`. No part reaches the outside by another way. */
+import type { PersonFacts, PolicyEngine } from '@beacon/policy';
+import type {
+  Database,
+  GroupCommit,
+  Readable as ReadableStore,
+  Records,
+  RecordTables,
+  Transaction,
+} from '@beacon/server';
+import type { HostCa, UserCa } from '@beacon/ssh/sign-certificate';
+import type { Caller } from './access-token.ts';
+import type { Service } from './configuration.ts';
+import type { OauthTables } from './oauth-store.ts';
+import type { ProofTables } from './proof-store.ts';
+import type { Sessions } from './session.ts';
+import type { SessionTables } from './session-store.ts';
+import type { SignInTables } from './sign-in-store.ts';
+import type { CaTables } from './store.ts';
+
+export type Tables = CaTables & SessionTables & OauthTables & ProofTables & SignInTables & RecordTables;
+export type Store = Database<Tables>;
+export type Readable = ReadableStore<Tables>;
+export type Tx = Transaction<Tables>;
+
+export interface Ca {
+  readonly now: () => Date;
+  readonly store: Store;
+  readonly commit: GroupCommit<Tables>;
+  readonly records: Records;
+  readonly userCa: UserCa;
+  readonly hostCa: HostCa;
+  readonly policy: PolicyEngine;
+  readonly services: ReadonlyMap<string, Service>;
+  readonly sessions: Sessions;
+  /** What GitHub says of the caller's memberships, at most a minute old. */
+  readonly memberships: (caller: Caller) => Promise<Memberships>;
+  /** What is known of another person's memberships: from a session of theirs, else nothing. */
+  readonly membershipsOf: (person: string) => Promise<Memberships | undefined>;
+}
+
+/** Memberships among those that policies name: known to be in, or unknown; the others are known to be out. */
+export interface Memberships extends Pick<PersonFacts, 'organizations' | 'teams'> {
+  readonly readAt: Date;
+}

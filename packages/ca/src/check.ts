@@ -1,0 +1,106 @@
+/** `beacon ca check`: looks at everything that `serve` will need, changes nothing, and names each defect with its remedy. */
+import { existsSync, statSync } from 'node:fs';
+import { createPolicyEngine } from '@beacon/policy';
+import { openDatabase, type RecordTables, readSecretFile, verifyRecords } from '@beacon/server';
+import { readCaConfiguration, readServices } from './configuration.ts';
+import { CaError } from './error.ts';
+import { CLIENT_ID_TO_SET } from './init-files.ts';
+import { readCaKeys } from './keys.ts';
+import { readInventory, readPolicies } from './load.ts';
+
+export interface CheckResult {
+  readonly check: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** One result a check, in order; the file itself first, and nothing more when it cannot be read. */
+export async function checkCa(file: string): Promise<CheckResult[]> {
+  const results: CheckResult[] = [];
+  const attempt = async <T>(
+    check: string,
+    work: () => T | Promise<T>,
+    detail: (value: T) => string,
+  ): Promise<T | undefined> => {
+    try {
+      const value = await work();
+      results.push({ check, ok: true, detail: detail(value) });
+      return value;
+    } catch (error) {
+      results.push({ check, ok: false, detail: error instanceof Error ? error.message : String(error) });
+      return undefined;
+    }
+  };
+  const configuration = await attempt(
+    'configuration',
+    () => readCaConfiguration(file),
+    () => file,
+  );
+  if (configuration === undefined) return results;
+  await attempt(
+    'keys',
+    () => readCaKeys(configuration.keys),
+    () => 'user CA, host CA, token signing, sealing: readable by this program alone',
+  );
+  await attempt(
+    'github',
+    () => {
+      if (configuration.github.client_id === CLIENT_ID_TO_SET) {
+        throw new CaError(
+          'configuration',
+          `github.client_id is not set: put your GitHub App's client id into ${file}`,
+        );
+      }
+      readSecretFile(configuration.github.client_secret_file, { maxBytes: 1024 });
+      return configuration.github;
+    },
+    (github) => `client ${github.client_id} at ${github.web_url}`,
+  );
+  await attempt(
+    'services',
+    () => readServices(configuration.services),
+    (services) => `${services.size} services`,
+  );
+  const inventory = await attempt(
+    'inventory',
+    () => readInventory(configuration.inventory),
+    ({ commands }) => `${Object.keys(commands).length} commands`,
+  );
+  if (inventory !== undefined) {
+    await attempt(
+      'policy',
+      () => {
+        const engine = createPolicyEngine({
+          files: readPolicies(configuration.policy),
+          inventory,
+          provider: configuration.github.provider,
+        });
+        const { policies, version } = engine;
+        engine.close();
+        return { policies, version };
+      },
+      ({ policies, version }) =>
+        `${policies.length} policies, version ${version.slice(0, 12)}${policies.length === 0 ? ': nothing is allowed' : ''}`,
+    );
+  }
+  await attempt(
+    'store',
+    () => checkStore(configuration.store),
+    (text) => text,
+  );
+  return results;
+}
+
+async function checkStore(file: string): Promise<string> {
+  if (!existsSync(file)) return `${file} is not there yet: serve will make it`;
+  if ((statSync(file).mode & 0o077) !== 0)
+    throw new CaError('configuration', `${file} is open to others: run chmod 600 ${file}`);
+  const store = openDatabase<RecordTables>({ file, readOnly: true });
+  try {
+    const verdict = await verifyRecords(store, { chain: 'ca' });
+    if (verdict.ok) return `${verdict.count} records, the chain holds`;
+    throw new CaError('row-unverified', `record ${verdict.firstBad}: ${verdict.why}: compare with a backup`);
+  } finally {
+    await store.destroy();
+  }
+}

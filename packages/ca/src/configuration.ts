@@ -1,0 +1,172 @@
+/**
+ * The CA's configuration file, `ca.yaml`: the one place where its settings stand. Secrets stand in files that it names;
+ * relative paths are taken from the file's own folder. Every default is here and is printed by `beacon ca --help`.
+ */
+import { dirname, resolve } from 'node:path';
+import { readConfiguration } from '@beacon/server';
+import { z } from 'zod';
+
+const path = z.string().min(1);
+const url = z.url({ protocol: /^https?$/ }).refine((text) => !/[?#]/.test(text) && !text.endsWith('/'), {
+  message: 'a URL without query, fragment or trailing slash',
+});
+const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
+
+const key = z.strictObject({
+  file: path.describe('an OpenSSH private key file'),
+  passphrase_file: path.describe('the file that holds its passphrase'),
+});
+
+export const caConfiguration = z.strictObject({
+  public_url: url
+    .refine(
+      (text) => text.startsWith('https://') || LOOPBACK.test(text),
+      'plain http is for loopback alone: use https',
+    )
+    .describe('how everybody reaches this CA; tokens and proofs are bound to it'),
+  listen: z
+    .strictObject({
+      host: z.string().default('127.0.0.1').describe('address to listen on'),
+      port: z.int().min(0).max(65535).default(8443).describe('port to listen on'),
+    })
+    .prefault({}),
+  trusted_proxies: z
+    .array(z.string())
+    .default([])
+    .describe('addresses of the TLS proxy in front; X-Forwarded-For of anybody else is ignored'),
+  store: path.default('data/ca.db').describe('the SQLite file'),
+  keys: z.strictObject({
+    user_ca: key,
+    host_ca: key,
+    token_signing: path.describe('a private Ed25519 JWK, for tokens and checkpoints'),
+    sealing: path.describe('32 random bytes in base64: seals GitHub tokens in the store'),
+  }),
+  github: z.strictObject({
+    provider: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{0,31}$/)
+      .default('github')
+      .describe('first part of every person id; another word for a GitHub Enterprise Server'),
+    web_url: url.default('https://github.com').describe('where people sign in'),
+    api_url: url
+      .default('https://api.github.com')
+      .describe('where the API is; https://HOST/api/v3 on an Enterprise Server'),
+    client_id: z.string().min(1).describe("the GitHub App's client id"),
+    client_secret_file: path.describe("the file that holds the GitHub App's client secret"),
+  }),
+  session: z
+    .strictObject({
+      max_hours: z
+        .number()
+        .min(0.01)
+        .max(8)
+        .default(8)
+        .describe('the absolute end of a login, at most 8 hours'),
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      host: z
+        .string()
+        .default('127.0.0.1')
+        .describe('address of the figures for Prometheus; keep it off the network'),
+      port: z.int().min(0).max(65535).default(9464).describe('port of the figures'),
+    })
+    .optional()
+    .describe('where /metrics is served, apart from the API; nowhere when absent'),
+  inventory: path.default('inventory.yaml').describe('the commands that hosts offer'),
+  services: path.default('services.yaml').describe('the services that may act for people'),
+  policy: path.default('policy').describe('the folder of *.cedar files'),
+});
+
+export type CaConfiguration = z.infer<typeof caConfiguration>;
+
+const PATHS = ['store', 'inventory', 'services', 'policy'] as const;
+
+/** Reads `file`; all paths in the answer are absolute. Throws ServerError `configuration` with file, line and remedy. */
+export function readCaConfiguration(file: string): CaConfiguration {
+  const configuration = readConfiguration(file, caConfiguration);
+  const folder = dirname(resolve(file));
+  const at = (relative: string) => resolve(folder, relative);
+  for (const name of PATHS) configuration[name] = at(configuration[name]);
+  const { keys, github } = configuration;
+  for (const ca of [keys.user_ca, keys.host_ca]) {
+    ca.file = at(ca.file);
+    ca.passphrase_file = at(ca.passphrase_file);
+  }
+  keys.token_signing = at(keys.token_signing);
+  keys.sealing = at(keys.sealing);
+  github.client_secret_file = at(github.client_secret_file);
+  return configuration;
+}
+
+const jwk = z.union([
+  z.strictObject({
+    kty: z.literal('OKP'),
+    crv: z.literal('Ed25519'),
+    x: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    kid: z.string().min(1).max(64),
+    alg: z.literal('EdDSA').optional(),
+    use: z.literal('sig').optional(),
+  }),
+  z.strictObject({
+    kty: z.literal('EC'),
+    crv: z.literal('P-256'),
+    x: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    y: z.string().regex(/^[A-Za-z0-9_-]{43}$/),
+    kid: z.string().min(1).max(64),
+    alg: z.literal('ES256').optional(),
+    use: z.literal('sig').optional(),
+  }),
+]);
+
+const service = z.strictObject({
+  name: z.string().min(1).max(80).describe('shown to people when they are asked to consent'),
+  keys: z.array(jwk).min(1).max(4).describe('public keys that prove the service (private_key_jwt)'),
+  redirect_uris: z
+    .array(z.url())
+    .max(8)
+    .default([])
+    .describe('where people return after signing in (code + PKCE)'),
+  may: z
+    .array(z.enum(['login', 'exchange', 'run-certificates', 'personal-certificates']))
+    .describe(
+      'what it may do: begin logins, exchange tokens made for it, ask for the two kinds of certificate',
+    ),
+  source_addresses: z
+    .array(z.string().regex(/^[0-9a-fA-F.:]+(\/\d{1,3})?$/))
+    .max(16)
+    .default([])
+    .describe('where it connects to hosts from; its run certificates work from there alone'),
+});
+
+export const servicesFile = z.strictObject({
+  version: z.literal(1),
+  services: z.record(z.string().regex(/^[a-z][a-z0-9-]{0,62}$/), service),
+});
+
+export interface Service extends z.infer<typeof service> {
+  readonly id: string;
+}
+
+/** The reviewed list of services, by id. Throws ServerError `configuration`. */
+export function readServices(file: string): ReadonlyMap<string, Service> {
+  const { services } = readConfiguration(file, servicesFile);
+  return new Map(Object.entries(services).map(([id, entry]) => [id, { id, ...entry }]));
+}
+
+const unread = z.unknown().optional();
+
+/** The inventory's text as values; the policy package checks them. Throws ServerError `configuration`. */
+export function readInventoryFile(file: string): Record<string, unknown> {
+  return readConfiguration(
+    file,
+    z.strictObject({ version: unread, commands: unread, hosts: unread, places: unread }),
+  );
+}
+
+/** The list under `cases`; the policy package checks it. Throws ServerError `configuration`. */
+export function readCases(file: string): unknown {
+  return readConfiguration(file, z.strictObject({ version: z.literal(1), cases: z.array(z.unknown()) }))
+    .cases;
+}

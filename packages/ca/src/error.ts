@@ -1,0 +1,71 @@
+/**
+ * The one error class of this package. A denial by policy is a value, not one of these; it becomes an error only at the
+ * edge, as the answer `denied`. `kind` is how it crosses the wire, `code` which rule refused.
+ */
+import type { ProblemKind } from '@beacon/protocol';
+import type { Json } from '@beacon/protocol/strict-json';
+
+const kinds = {
+  'token-missing': 'unauthenticated',
+  'token-invalid': 'unauthenticated',
+  'token-expired': 'unauthenticated',
+  'session-ended': 'unauthenticated',
+  'session-ending': 'unauthenticated',
+  'sign-in-needed': 'unauthenticated',
+  'proof-missing': 'unauthenticated',
+  'proof-invalid': 'unauthenticated',
+  'proof-replayed': 'unauthenticated',
+  'proof-body': 'unauthenticated',
+  'key-proof-missing': 'unauthenticated',
+  'key-proof-invalid': 'unauthenticated',
+  'public-key-malformed': 'invalid',
+  'public-key-refused': 'invalid',
+  'arguments-malformed': 'invalid',
+  'request-malformed': 'invalid',
+  'grant-too-long': 'invalid',
+  'host-unknown': 'not-found',
+  'certificate-unknown': 'not-found',
+  'session-unknown': 'not-found',
+  'person-unknown': 'not-found',
+  'host-disabled': 'denied',
+  'host-changed': 'conflict',
+  'host-exists': 'conflict',
+  'person-disabled': 'denied',
+  'policy-denied': 'denied',
+  'key-in-use': 'conflict',
+  'key-revoked': 'denied',
+  'service-refused': 'denied',
+  'github-unavailable': 'unavailable',
+  'ca-key-revoked': 'unavailable',
+  'ca-key-unknown': 'not-found',
+  'row-unverified': 'internal',
+  configuration: 'invalid',
+  inventory: 'invalid',
+  services: 'invalid',
+  policy: 'invalid',
+  keys: 'invalid',
+  'init-refused': 'conflict',
+  store: 'unavailable',
+} as const satisfies Record<string, ProblemKind>;
+
+export type CaErrorCode = keyof typeof kinds;
+
+export interface CaErrorOptions {
+  readonly cause?: unknown;
+  /** What a denial says beyond its text. */
+  readonly denial?: { readonly [key: string]: Json };
+}
+
+export class CaError extends Error {
+  readonly code: CaErrorCode;
+  readonly kind: ProblemKind;
+  readonly denial: { readonly [key: string]: Json } | undefined;
+
+  constructor(code: CaErrorCode, message: string, options: CaErrorOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = 'CaError';
+    this.code = code;
+    this.kind = kinds[code];
+    this.denial = options.denial;
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * `beacon ca init`: makes a CA's folder — keys, configuration, inventory, services, an explained policy — whole or not at
+ * all: everything is written into a folder beside it, which takes its name at the end by one rename.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { createGitHub } from '@beacon/github';
+import { formatPrivateKey, generateKey } from '@beacon/ssh/key';
+import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
+import { CaError } from './error.ts';
+import {
+  configurationText,
+  githubAppFields,
+  type InitChoices,
+  inventoryText,
+  policyText,
+  servicesText,
+} from './init-files.ts';
+
+export interface InitReport {
+  readonly folder: string;
+  readonly files: readonly string[];
+  readonly user_ca: string;
+  readonly host_ca: string;
+  readonly administrator: string | null;
+  readonly github_app: Readonly<Record<string, string>>;
+  readonly next: readonly string[];
+}
+
+export interface InitRequest extends Omit<InitChoices, 'administrator'> {
+  readonly folder: string;
+  /** A login at the provider, looked up once for its numeric id. */
+  readonly administratorLogin?: string;
+}
+
+/** Throws CaError `init-refused` when the folder is there and not empty, GitHubError when the login is not found. */
+export async function initCa(request: InitRequest): Promise<InitReport> {
+  const folder = resolve(request.folder);
+  refuseExisting(folder);
+  const choices: InitChoices = {
+    ...request,
+    ...(request.administratorLogin === undefined
+      ? {}
+      : { administrator: await findAdministrator(request, request.administratorLogin) }),
+  };
+  mkdirSync(dirname(folder), { recursive: true });
+  const draft = mkdtempSync(`${folder}.new-`);
+  try {
+    const keys = await writeFiles(draft, choices);
+    const files = readdirSync(draft, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(draft.length + 1))
+      .sort();
+    refuseExisting(folder);
+    renameSync(draft, folder);
+    syncFolder(dirname(folder));
+    return report(folder, files, keys, choices);
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function refuseExisting(folder: string): void {
+  if (existsSync(folder) && readdirSync(folder).length > 0) {
+    throw new CaError(
+      'init-refused',
+      `${folder} is not empty: init never overwrites a CA; name another folder with --dir`,
+    );
+  }
+}
+
+async function findAdministrator(request: InitRequest, login: string) {
+  const github = createGitHub({ ...request, clientId: 'none', clientSecret: () => '' });
+  const { person, login: name } = await github.findPersonByLogin(login);
+  return { person, login: name };
+}
+
+async function writeFiles(draft: string, choices: InitChoices) {
+  for (const name of ['keys', 'data', 'policy']) mkdirSync(join(draft, name), { mode: 0o700 });
+  const passphrase = randomBytes(32).toString('base64url');
+  const write = (name: string, text: string, mode: number) => writeDurably(join(draft, name), text, mode);
+  write('keys/passphrase', `${passphrase}\n`, 0o600);
+  const fingerprints: string[] = [];
+  for (const name of ['user_ca', 'host_ca']) {
+    const { privateKey, publicKey } = generateKey('ssh-ed25519');
+    const comment = `beacon ${name.replace('_', ' ')}`;
+    write(`keys/${name}`, await formatPrivateKey(privateKey, { passphrase, comment }), 0o600);
+    write(`keys/${name}.pub`, `${formatPublicKeyLine(publicKey, comment)}\n`, 0o644);
+    fingerprints.push(fingerprint(publicKey));
+  }
+  write('keys/token_signing.jwk', `${JSON.stringify(await makeTokenKey())}\n`, 0o600);
+  write('keys/sealing', `${randomBytes(32).toString('base64')}\n`, 0o600);
+  write('ca.yaml', configurationText(choices), 0o644);
+  write('inventory.yaml', inventoryText, 0o644);
+  write('services.yaml', servicesText, 0o644);
+  write('policy/policy.cedar', policyText(choices), 0o644);
+  for (const name of ['keys', 'policy', '.']) syncFolder(join(draft, name));
+  return fingerprints;
+}
+
+async function makeTokenKey() {
+  const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  const kid = await calculateJwkThumbprint(await exportJWK(publicKey), 'sha256');
+  return { ...(await exportJWK(privateKey)), kid, alg: 'EdDSA', use: 'sig' };
+}
+
+function writeDurably(file: string, text: string, mode: number): void {
+  const descriptor = openSync(file, 'wx', mode);
+  try {
+    writeSync(descriptor, text);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r');
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+}
+
+function report(
+  folder: string,
+  files: readonly string[],
+  keys: readonly string[],
+  choices: InitChoices,
+): InitReport {
+  const configuration = join(folder, 'ca.yaml');
+  const needsClient = `put the App's client id into ${configuration} (github.client_id) and its secret into a file: install -m 600 /dev/stdin ${join(folder, 'keys/github_client_secret')}`;
+  return {
+    folder: join(dirname(folder), basename(folder)),
+    files,
+    user_ca: keys[0] ?? '',
+    host_ca: keys[1] ?? '',
+    administrator: choices.administrator?.person ?? null,
+    github_app: githubAppFields(choices),
+    next: [
+      needsClient,
+      `beacon ca check --config ${configuration}`,
+      `beacon ca serve --config ${configuration}`,
+    ],
+  };
+}

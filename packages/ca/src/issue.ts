@@ -1,0 +1,327 @@
+/**
+ * `POST /v1/certificates`: one certificate for one person, one host, one login (DESIGN.md sections 3.3 and 4; the format
+ * is draft-ietf-sshm-cert-01, in the ssh package). The order is the point: nothing is signed before the record is on
+ * disk, and what is signed was all decided before.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import type { Decision } from '@beacon/policy';
+import { formatGrant, type GrantedCommand } from '@beacon/protocol/grant';
+import {
+  type CertificateAnswer,
+  type CertificateRequest,
+  MIN_LIFETIME_SECONDS,
+} from '@beacon/protocol/http/certificates';
+import { createId } from '@beacon/protocol/id';
+import { formatPrincipal } from '@beacon/protocol/name';
+import { formatCertificateLine } from '@beacon/ssh/certificate';
+import type { CriticalOptions, Extensions } from '@beacon/ssh/options';
+import { fingerprint, formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
+import { signUserCertificate } from '@beacon/ssh/sign-certificate';
+import type { Caller } from './access-token.ts';
+import type { Ca } from './ca.ts';
+import { decide, denialError } from './decision.ts';
+import { CaError } from './error.ts';
+import { findHost, type Host } from './hosts.ts';
+import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './request.ts';
+import { refuseService } from './services.ts';
+import { claimSubjectKey, nextSerial, storedSerial } from './store.ts';
+import { recordRefusal, write } from './write.ts';
+
+const BACKDATE_SECONDS = 60;
+const NONCE_BYTES = 32;
+
+interface CertificateOptions {
+  readonly criticalOptions: CriticalOptions;
+  readonly extensions: Extensions;
+}
+
+export interface Asked {
+  readonly host: string;
+  readonly login: string;
+  readonly lifetimeSeconds: number;
+  readonly publicKey: PublicKey;
+  readonly commands: ReadCommands | undefined;
+  readonly ip: string;
+}
+
+type Allowed = Extract<Decision, { allowed: true }>;
+
+/** Throws CaError; every refusal of a known caller leaves a record. */
+export async function issueCertificate(
+  ca: Ca,
+  caller: Caller,
+  request: { body: CertificateRequest; rawBody: Buffer; ip: string },
+): Promise<CertificateAnswer> {
+  const asked = readAsked(request.body, request.ip);
+  proveKey(caller, asked.publicKey, request.rawBody);
+  try {
+    refuseService(
+      ca,
+      caller.service,
+      asked.commands === undefined ? 'personal-certificates' : 'run-certificates',
+    );
+    const host = await findUsableHost(ca, asked.host);
+    const decision = await decideOrRefuse(ca, caller, host, asked);
+    const plan = planCertificate(ca, caller, host, asked, decision);
+    const recorded = await recordGrant(ca, caller, host, asked, decision, plan);
+    return answer(ca, host, plan, recorded, await sign(ca, asked, plan, recorded.serial), decision);
+  } catch (error) {
+    if (error instanceof CaError && error.kind !== 'unauthenticated')
+      await recordRefused(ca, caller, asked, error);
+    throw error;
+  }
+}
+
+function readAsked(body: CertificateRequest, ip: string): Asked {
+  return {
+    host: body.host,
+    login: body.login,
+    lifetimeSeconds: body.lifetime_seconds,
+    publicKey: readSubjectKey(body.public_key),
+    commands: body.commands === undefined ? undefined : readCommands(body.commands),
+    ip,
+  };
+}
+
+/** The host, unless it is disabled. Throws CaError `host-unknown` or `host-disabled`. */
+export async function findUsableHost(ca: Ca, id: string): Promise<Host> {
+  const host = await findHost(ca, id);
+  if (host.state === 'disabled')
+    throw new CaError('host-disabled', `the host ${id} is disabled: ask an administrator`);
+  return host;
+}
+
+async function decideOrRefuse(ca: Ca, caller: Caller, host: Host, asked: Asked): Promise<Allowed> {
+  const decision = decide(ca, {
+    person: caller.person,
+    memberships: await ca.memberships(caller),
+    host,
+    login: asked.login,
+    lifetimeSeconds: asked.lifetimeSeconds,
+    ...(asked.commands === undefined ? {} : { commands: asked.commands.asked }),
+    service: caller.service,
+    ip: asked.ip,
+  });
+  if (!decision.allowed) throw denialError(decision, `${asked.login}@${asked.host} is denied`);
+  return decision;
+}
+
+interface Plan {
+  readonly grant: string;
+  readonly keyId: string;
+  readonly principal: string;
+  readonly validAfter: number;
+  readonly validBefore: number;
+  readonly shortened: boolean;
+  readonly options: CertificateOptions;
+  readonly granted: readonly GrantedCommand[];
+}
+
+/** All of the certificate but its serial. Throws CaError `session-ending` or `grant-too-long`. */
+function planCertificate(ca: Ca, caller: Caller, host: Host, asked: Asked, decision: Allowed): Plan {
+  const nowSeconds = Math.floor(ca.now().getTime() / 1000);
+  const sessionEnd = Math.floor(caller.sessionEndsAt.getTime() / 1000);
+  const wanted = nowSeconds + asked.lifetimeSeconds;
+  if (sessionEnd - nowSeconds < MIN_LIFETIME_SECONDS) {
+    throw new CaError('session-ending', 'your session ends within half a minute: run `beacon login` again');
+  }
+  const grant = createId(ca.now().getTime());
+  const granted = asked.commands?.granted ?? [];
+  return {
+    grant,
+    keyId: `beacon/${grant}/${caller.person}`,
+    principal: formatPrincipal(asked.login, host.id),
+    validAfter: nowSeconds - BACKDATE_SECONDS,
+    validBefore: Math.min(wanted, sessionEnd),
+    shortened: sessionEnd < wanted,
+    options:
+      asked.commands === undefined ? personalOptions(decision) : runOptions(ca, caller, host, asked, grant),
+    granted,
+  };
+}
+
+function personalOptions(decision: Allowed): CertificateOptions {
+  return {
+    criticalOptions: {},
+    extensions: Object.fromEntries(decision.limits.extensions.map((name) => [name, true as const])),
+  };
+}
+
+/** A run certificate carries its grant and nothing that a login could use: the host forces the gate. */
+function runOptions(ca: Ca, caller: Caller, host: Host, asked: Asked, grant: string): CertificateOptions {
+  const sources = ca.services.get(caller.service)?.source_addresses ?? [];
+  let text: string;
+  try {
+    text = formatGrant({
+      grant,
+      session: createHash('sha256').update(caller.sessionId).digest('base64url'),
+      person: caller.person,
+      service: caller.service,
+      host: host.id,
+      login: asked.login,
+      commands: asked.commands?.granted ?? [],
+    });
+  } catch (error) {
+    throw new CaError('grant-too-long', 'the grant would be longer than 8 KiB: ask for fewer commands', {
+      cause: error,
+    });
+  }
+  return {
+    criticalOptions: sources.length === 0 ? {} : { 'source-address': sources.join(',') },
+    extensions: { 'grant@beacon': text },
+  };
+}
+
+interface Recorded {
+  readonly serial: bigint;
+  readonly record: { readonly seq: number; readonly hash: string };
+}
+
+/** The record, the serial and the certificate's row, durable together before anything is signed. */
+function recordGrant(
+  ca: Ca,
+  caller: Caller,
+  host: Host,
+  asked: Asked,
+  decision: Allowed,
+  plan: Plan,
+): Promise<Recorded> {
+  const publicKey = fingerprint(asked.publicKey);
+  const authority = fingerprint(ca.userCa.publicKey);
+  const authorities = new Set([authority, fingerprint(ca.hostCa.publicKey)]);
+  return write(ca, caller, async (tx) => {
+    const revokedKey = await tx
+      .selectFrom('authority_revocations')
+      .select('fingerprint')
+      .where('fingerprint', '=', authority)
+      .executeTakeFirst();
+    if (revokedKey !== undefined) {
+      throw new CaError('ca-key-revoked', "this CA's user key is revoked: its operator must make a new one");
+    }
+    const current = await tx
+      .selectFrom('hosts')
+      .select(['state', 'record_seq'])
+      .where('id', '=', host.id)
+      .executeTakeFirst();
+    if (current?.record_seq !== host.recordSeq) {
+      throw new CaError('host-changed', `the host ${host.id} was changed just now: try again`);
+    }
+    const claim = authorities.has(publicKey) ? 'taken' : await claimSubjectKey(tx, publicKey, caller.person);
+    if (claim === 'taken')
+      throw new CaError('key-in-use', 'this key is in use by somebody else: make one of your own');
+    if (claim === 'revoked') throw new CaError('key-revoked', 'this key was revoked: make a new one');
+    const serial = await nextSerial(tx);
+    const record = await ca.records.append(tx, {
+      kind: 'certificate',
+      person: caller.person,
+      service: caller.service,
+      host: host.id,
+      grant: plan.grant,
+      facts: {
+        serial: serial.toString(),
+        login: asked.login,
+        session: createHash('sha256').update(caller.sessionId).digest('base64url'),
+        public_key: publicKey,
+        authority,
+        valid_after: seconds(plan.validAfter),
+        valid_before: seconds(plan.validBefore),
+        extensions: Object.keys(plan.options.extensions).filter((name) => name !== 'grant@beacon'),
+        policies: [...decision.policies],
+        policy_version: decision.version,
+        source: await ca.records.hide(tx, asked.ip, caller.person),
+        ...(plan.granted.length === 0 ? {} : { commands: recordedCommands(asked, plan) }),
+      },
+    });
+    await tx
+      .insertInto('certificates')
+      .values({
+        serial: storedSerial(serial),
+        kind: 'user',
+        grant_id: plan.grant,
+        person: caller.person,
+        service: caller.service,
+        session: caller.sessionId,
+        host: host.id,
+        login: asked.login,
+        commands: JSON.stringify(plan.granted.map(({ command }) => command)),
+        public_key: publicKey,
+        authority,
+        valid_after: plan.validAfter * 1000,
+        valid_before: plan.validBefore * 1000,
+        revoked_at: null,
+        halted: 0,
+        record_seq: record.seq,
+        record_hash: record.hash,
+      })
+      .execute();
+    return { serial, record: { seq: record.seq, hash: record.hash } };
+  });
+}
+
+function recordedCommands(asked: Asked, plan: Plan) {
+  return plan.granted.map(({ command, digest, undo }, index) => ({
+    command,
+    digest,
+    params: { ...asked.commands?.asked[index]?.params },
+    ...(undo === undefined ? {} : { undo: { command: undo.command, digest: undo.digest } }),
+  }));
+}
+
+async function sign(ca: Ca, asked: Asked, plan: Plan, serial: bigint): Promise<string> {
+  const blob = await signUserCertificate(
+    {
+      publicKey: asked.publicKey,
+      serial,
+      keyId: plan.keyId,
+      principals: [plan.principal],
+      validAfter: BigInt(plan.validAfter),
+      validBefore: BigInt(plan.validBefore),
+      ...plan.options,
+    },
+    ca.userCa,
+    randomBytes(NONCE_BYTES),
+  );
+  return formatCertificateLine(blob, plan.keyId);
+}
+
+function answer(
+  ca: Ca,
+  host: Host,
+  plan: Plan,
+  recorded: Recorded,
+  certificate: string,
+  decision: Allowed,
+): CertificateAnswer {
+  return {
+    certificate,
+    serial: recorded.serial.toString(),
+    grant: plan.grant,
+    key_id: plan.keyId,
+    principal: plan.principal,
+    valid_after: seconds(plan.validAfter),
+    valid_before: seconds(plan.validBefore),
+    ...(plan.shortened ? { shortened_by: 'session' as const } : {}),
+    policies: [...decision.policies],
+    host: {
+      id: host.id,
+      address: host.address,
+      port: host.port,
+      certificate_authorities: [formatPublicKeyLine(ca.hostCa.publicKey)],
+    },
+    record: recorded.record,
+  };
+}
+
+function recordRefused(ca: Ca, caller: Caller, asked: Asked, error: CaError): Promise<void> {
+  const denial = error.denial === undefined ? {} : { denial: JSON.stringify(error.denial) };
+  return recordRefusal(ca, caller, {
+    code: error.code,
+    host: asked.host,
+    facts: { login: asked.login, lifetime_seconds: String(asked.lifetimeSeconds), ...denial },
+    ip: asked.ip,
+  });
+}
+
+function seconds(value: number): string {
+  return new Date(value * 1000).toISOString();
+}

@@ -1,0 +1,93 @@
+/** Reads all that `ca.yaml` names into what `createCa` takes. Everything is checked before anything is opened. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Inventory, type PolicyFile, parseInventory } from '@beacon/policy';
+import { type Log, readSecretFile } from '@beacon/server';
+import {
+  type CaConfiguration,
+  readCaConfiguration,
+  readInventoryFile,
+  readServices,
+} from './configuration.ts';
+import type { CaOptions } from './create-ca.ts';
+import { CaError } from './error.ts';
+import { CLIENT_ID_TO_SET } from './init-files.ts';
+import { readCaKeys } from './keys.ts';
+import { packageVersion } from './version.ts';
+
+const MAX_POLICY_BYTES = 1024 * 1024;
+
+export interface LoadedCa {
+  readonly configuration: CaConfiguration;
+  readonly options: CaOptions;
+}
+
+/** Throws CaError, ServerError or PolicyError naming the file and what to do. */
+export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
+  const configuration = readCaConfiguration(file);
+  const { github } = configuration;
+  if (github.client_id === CLIENT_ID_TO_SET) {
+    throw new CaError(
+      'configuration',
+      `${file}: github.client_id is not set: put your GitHub App's client id there (docs/github-app.md)`,
+    );
+  }
+  const clientSecret = readClientSecret(github.client_secret_file);
+  return {
+    configuration,
+    options: {
+      publicUrl: configuration.public_url,
+      trustedProxies: configuration.trusted_proxies,
+      store: configuration.store,
+      keys: await readCaKeys(configuration.keys),
+      github: {
+        provider: github.provider,
+        webUrl: github.web_url,
+        apiUrl: github.api_url,
+        clientId: github.client_id,
+        clientSecret: () => clientSecret,
+      },
+      services: readServices(configuration.services),
+      policies: readPolicies(configuration.policy),
+      inventory: readInventory(configuration.inventory),
+      sessionMaxHours: configuration.session.max_hours,
+      log,
+      version: packageVersion(),
+    },
+  };
+}
+
+function readClientSecret(file: string): string {
+  try {
+    return readSecretFile(file, { maxBytes: 1024 }).toString('utf8');
+  } catch (error) {
+    throw new CaError(
+      'configuration',
+      `the GitHub App's client secret cannot be read from ${file}: paste it with \`install -m 600 /dev/stdin ${file}\``,
+      { cause: error },
+    );
+  }
+}
+
+/** The `*.cedar` files of a folder, by name. An empty folder is a policy that allows nothing. */
+export function readPolicies(folder: string): PolicyFile[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder).filter((name) => name.endsWith('.cedar') && !name.startsWith('.'));
+  } catch (error) {
+    throw new CaError('policy', `${folder} cannot be read: it must be a folder of *.cedar files`, {
+      cause: error,
+    });
+  }
+  return names.sort().map((name) => {
+    const bytes = readFileSync(join(folder, name));
+    if (bytes.length > MAX_POLICY_BYTES)
+      throw new CaError('policy', `${join(folder, name)} is longer than 1 MiB`);
+    return { name, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+  });
+}
+
+/** The inventory. Throws PolicyError or ServerError with the place. */
+export function readInventory(file: string): Inventory {
+  return parseInventory(readInventoryFile(file), file);
+}

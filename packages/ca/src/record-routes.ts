@@ -1,0 +1,97 @@
+/** Records, checkpoints and the CA's public keys over HTTP. */
+import { CHECKPOINT_TYPE, formatCheckpoint } from '@beacon/protocol/checkpoint';
+import { authorityKeys, checkpointAnswer, recordList, recordQuery } from '@beacon/protocol/http/records';
+import { FIRST_PREVIOUS } from '@beacon/protocol/record';
+import type { Route } from '@beacon/server';
+import { fingerprint, formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
+import { CompactSign, importJWK, type JWK } from 'jose';
+import { requireAuthority } from './authority.ts';
+import type { Ca } from './ca.ts';
+import { defineRoute } from './define-route.ts';
+
+export interface RecordRouteOptions {
+  readonly tokenSigning: JWK & { kid: string };
+}
+
+export function recordRoutes(ca: Ca, options: RecordRouteOptions): readonly Route[] {
+  const signCheckpoint = createCheckpointSigner(ca, options.tokenSigning);
+  return [
+    defineRoute({
+      method: 'GET',
+      path: '/v1/records',
+      summary: "Records in order, as their exact lines: one's own, or all with ca.records",
+      tag: 'records',
+      access: 'read',
+      request: { query: recordQuery },
+      responses: { 200: { description: 'records', schema: recordList } },
+      handle: async ({ query, caller, request }) => {
+        const own = query.person === caller.person;
+        if (!own) await requireAuthority(ca, caller, 'ca.records', request.ip);
+        const records = await ca.records.list(ca.store, {
+          after: query.after,
+          limit: query.limit,
+          ...(query.person === undefined ? {} : { person: query.person }),
+          ...(query.host === undefined ? {} : { host: query.host }),
+          ...(query.grant === undefined ? {} : { grant: query.grant }),
+        });
+        return { status: 200, body: { records: records.map(({ line }) => line), head: await head(ca) } };
+      },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/checkpoint',
+      summary: "The head of the CA's records, signed: keep it, and the chain cannot be rewritten unseen",
+      tag: 'records',
+      access: 'public',
+      request: {},
+      responses: { 200: { description: 'compact JWS', schema: checkpointAnswer } },
+      handle: async () => ({ status: 200, body: { checkpoint: await signCheckpoint() } }),
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/ca-keys',
+      summary: 'The public keys that sign user and host certificates',
+      tag: 'keys',
+      access: 'public',
+      request: {},
+      responses: { 200: { description: 'keys', schema: authorityKeys } },
+      handle: async () => {
+        const revoked = new Set(
+          (await ca.store.selectFrom('authority_revocations').select('fingerprint').execute()).map(
+            (row) => row.fingerprint,
+          ),
+        );
+        const entry = (key: PublicKey) => ({
+          public_key: formatPublicKeyLine(key),
+          fingerprint: fingerprint(key),
+          state: revoked.has(fingerprint(key)) ? ('revoked' as const) : ('active' as const),
+        });
+        return {
+          status: 200,
+          body: { user: [entry(ca.userCa.publicKey)], host: [entry(ca.hostCa.publicKey)] },
+        };
+      },
+    }),
+  ];
+}
+
+async function head(ca: Ca): Promise<{ seq: number; hash: string }> {
+  const last = await ca.records.head(ca.store);
+  return last === undefined ? { seq: 0, hash: FIRST_PREVIOUS } : { seq: last.seq, hash: last.hash };
+}
+
+/** Signs the present head; the same head is signed once (the request is public). */
+function createCheckpointSigner(ca: Ca, jwk: JWK & { kid: string }): () => Promise<string> {
+  const key = importJWK(jwk, 'EdDSA');
+  let kept: { readonly seq: number; readonly jws: string } | undefined;
+  return async () => {
+    const { seq, hash } = await head(ca);
+    if (kept?.seq === seq) return kept.jws;
+    const payload = formatCheckpoint({ chain: 'ca', seq, hash, time: ca.now().toISOString(), heads: {} });
+    const jws = await new CompactSign(Buffer.from(payload))
+      .setProtectedHeader({ alg: 'EdDSA', kid: jwk.kid, typ: CHECKPOINT_TYPE })
+      .sign(await key);
+    kept = { seq, jws };
+    return jws;
+  };
+}

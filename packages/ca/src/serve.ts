@@ -1,0 +1,64 @@
+/** `beacon ca serve`: loads, listens, and stops in order on SIGTERM or SIGINT. Logs are JSON lines on standard error. */
+import {
+  createApp,
+  createLog,
+  healthRoutes,
+  type Listening,
+  type Log,
+  listen,
+  metricsRoute,
+} from '@beacon/server';
+import { createCa, type RunningCa } from './create-ca.ts';
+import { loadCa } from './load.ts';
+
+const MAINTENANCE_EVERY_MS = 60_000;
+
+/** Resolves when the server has stopped in order. Throws what `loadCa`, `createCa` and `listen` throw. */
+export async function serveCa(file: string, stopped: Promise<void>): Promise<void> {
+  const log = createLog({ name: 'beacon-ca', level: 'info', destination: process.stderr });
+  const { configuration, options } = await loadCa(file, log);
+  const running = await createCa(options);
+  const open: Listening[] = [];
+  const maintenance = setInterval(() => {
+    running.maintain().catch((error: unknown) => log.error({ err: error }, 'maintenance failed'));
+  }, MAINTENANCE_EVERY_MS);
+  try {
+    const { listen: where, trusted_proxies: trustedProxies } = configuration;
+    open.push(await listen(running.app, { host: where.host, port: where.port, trustedProxies }));
+    if (configuration.metrics !== undefined)
+      open.push(await listenForMetrics(running, log, configuration.metrics));
+    log.info(
+      { url: open[0]?.url, public_url: configuration.public_url, policy_version: running.ca.policy.version },
+      'serving',
+    );
+    await stopped;
+    log.info('stopping');
+  } finally {
+    clearInterval(maintenance);
+    for (const listening of open) await listening.close();
+    await running.close();
+  }
+}
+
+function listenForMetrics(
+  running: RunningCa,
+  log: Log,
+  where: { host: string; port: number },
+): Promise<Listening> {
+  const app = createApp<undefined>({
+    routes: [metricsRoute(running.metrics, 'public'), ...healthRoutes({}, log)],
+    authenticate: () => Promise.resolve(undefined),
+    toProblem: () => undefined,
+    log,
+    publicUrl: `http://${where.host}:${where.port}`,
+  });
+  return listen(app, where);
+}
+
+/** Resolves at the first SIGTERM or SIGINT. */
+export function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+}

@@ -1,0 +1,19 @@
+/** What the reviewed services file lets a service do; the command line is a client of its own that people run themselves. */
+import type { Ca } from './ca.ts';
+import type { Service } from './configuration.ts';
+import { CaError } from './error.ts';
+
+/** The public client of `beacon login`. */
+export const COMMAND_LINE = 'beacon-cli';
+
+export type ServiceRight = Service['may'][number];
+
+/** Throws CaError `service-refused` when the service may not do this for anybody. */
+export function refuseService(ca: Ca, service: string, right: ServiceRight): void {
+  if (service === COMMAND_LINE) return;
+  if (ca.services.get(service)?.may.includes(right) === true) return;
+  throw new CaError(
+    'service-refused',
+    `the service ${service} may not do this: its entry in the services file lacks "${right}"`,
+  );
+}

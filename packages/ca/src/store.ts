@@ -1,0 +1,198 @@
+/**
+ * The CA's own tables: hosts, certificates, revocations, the owners of subject keys, disabled persons, and the counter
+ * of serials. Records and sessions have stores of their own. Serials are kept as text of 20 digits, so that their order
+ * as text is their order as numbers and no reader rounds them.
+ */
+import type { Database, Migrations, Transaction } from '@beacon/server';
+
+export interface HostRow {
+  id: string;
+  /** JSON of {@link HostContent}. */
+  content: string;
+  state: 'enabled' | 'disabled';
+  record_seq: number;
+  record_hash: string;
+}
+
+export interface CertificateRow {
+  serial: string;
+  kind: 'user' | 'host';
+  grant_id: string | null;
+  person: string | null;
+  service: string | null;
+  session: string | null;
+  host: string;
+  login: string | null;
+  /** JSON array of command names. */
+  commands: string;
+  public_key: string;
+  authority: string;
+  valid_after: number;
+  valid_before: number;
+  revoked_at: number | null;
+  halted: number;
+  record_seq: number;
+  record_hash: string;
+}
+
+export interface SubjectKeyRow {
+  fingerprint: string;
+  /** A person, `host/<id>` or `ca`. */
+  owner: string;
+  revoked_at: number | null;
+}
+
+export interface AuthorityRevocationRow {
+  fingerprint: string;
+  public_key: string;
+  revoked_at: number;
+}
+
+export interface DisabledPersonRow {
+  person: string;
+  by_person: string;
+  reason: string;
+  since: number;
+  record_seq: number;
+  record_hash: string;
+}
+
+export interface CounterRow {
+  name: string;
+  value: string;
+}
+
+export interface CaTables {
+  hosts: HostRow;
+  certificates: CertificateRow;
+  subject_keys: SubjectKeyRow;
+  authority_revocations: AuthorityRevocationRow;
+  disabled_persons: DisabledPersonRow;
+  counters: CounterRow;
+}
+
+export type CaDatabase = Database<CaTables>;
+export type CaTransaction = Transaction<CaTables>;
+
+/** The tables of this file, as of each version. */
+export const caMigrations: Migrations = {
+  name: 'ca',
+  steps: [
+    async (database: Transaction<unknown>): Promise<void> => {
+      await database.schema
+        .createTable('hosts')
+        .addColumn('id', 'text', (c) => c.primaryKey())
+        .addColumn('content', 'text', (c) => c.notNull())
+        .addColumn('state', 'text', (c) => c.notNull())
+        .addColumn('record_seq', 'bigint', (c) => c.notNull())
+        .addColumn('record_hash', 'text', (c) => c.notNull())
+        .execute();
+      await database.schema
+        .createTable('certificates')
+        .addColumn('serial', 'text', (c) => c.primaryKey())
+        .addColumn('kind', 'text', (c) => c.notNull())
+        .addColumn('grant_id', 'text', (c) => c.unique())
+        .addColumn('person', 'text')
+        .addColumn('service', 'text')
+        .addColumn('session', 'text')
+        .addColumn('host', 'text', (c) => c.notNull())
+        .addColumn('login', 'text')
+        .addColumn('commands', 'text', (c) => c.notNull())
+        .addColumn('public_key', 'text', (c) => c.notNull())
+        .addColumn('authority', 'text', (c) => c.notNull())
+        .addColumn('valid_after', 'bigint', (c) => c.notNull())
+        .addColumn('valid_before', 'bigint', (c) => c.notNull())
+        .addColumn('revoked_at', 'bigint')
+        .addColumn('halted', 'integer', (c) => c.notNull())
+        .addColumn('record_seq', 'bigint', (c) => c.notNull())
+        .addColumn('record_hash', 'text', (c) => c.notNull())
+        .execute();
+      await database.schema
+        .createIndex('certificates_person')
+        .on('certificates')
+        .columns(['person', 'serial'])
+        .execute();
+      await database.schema.createIndex('certificates_key').on('certificates').column('public_key').execute();
+      await database.schema
+        .createIndex('certificates_valid_before')
+        .on('certificates')
+        .column('valid_before')
+        .execute();
+      await database.schema
+        .createTable('subject_keys')
+        .addColumn('fingerprint', 'text', (c) => c.primaryKey())
+        .addColumn('owner', 'text', (c) => c.notNull())
+        .addColumn('revoked_at', 'bigint')
+        .execute();
+      await database.schema
+        .createTable('authority_revocations')
+        .addColumn('fingerprint', 'text', (c) => c.primaryKey())
+        .addColumn('public_key', 'text', (c) => c.notNull())
+        .addColumn('revoked_at', 'bigint', (c) => c.notNull())
+        .execute();
+      await database.schema
+        .createTable('disabled_persons')
+        .addColumn('person', 'text', (c) => c.primaryKey())
+        .addColumn('by_person', 'text', (c) => c.notNull())
+        .addColumn('reason', 'text', (c) => c.notNull())
+        .addColumn('since', 'bigint', (c) => c.notNull())
+        .addColumn('record_seq', 'bigint', (c) => c.notNull())
+        .addColumn('record_hash', 'text', (c) => c.notNull())
+        .execute();
+      await database.schema
+        .createTable('counters')
+        .addColumn('name', 'text', (c) => c.primaryKey())
+        .addColumn('value', 'text', (c) => c.notNull())
+        .execute();
+    },
+  ],
+};
+
+/** A serial as the store keeps it: 20 digits. */
+export function storedSerial(serial: bigint): string {
+  return serial.toString().padStart(20, '0');
+}
+
+/** The next serial: strictly increasing from 1, taken in the transaction that uses it, so never given twice. */
+export function nextSerial(tx: CaTransaction): Promise<bigint> {
+  return bumpCounter(tx, 'serial');
+}
+
+/**
+ * Notes whose key this is, for good: a key that another owner's certificate has used is refused, however long ago.
+ * Answers `free` when the key is now the owner's, else why not.
+ */
+export async function claimSubjectKey(
+  tx: CaTransaction,
+  fingerprint: string,
+  owner: string,
+): Promise<'free' | 'taken' | 'revoked'> {
+  const row = await tx
+    .selectFrom('subject_keys')
+    .selectAll()
+    .where('fingerprint', '=', fingerprint)
+    .executeTakeFirst();
+  if (row === undefined) {
+    await tx.insertInto('subject_keys').values({ fingerprint, owner, revoked_at: null }).execute();
+    return 'free';
+  }
+  if (row.revoked_at !== null) return 'revoked';
+  return row.owner === owner ? 'free' : 'taken';
+}
+
+/** Adds one to a counter and answers its new value. */
+export async function bumpCounter(tx: CaTransaction, name: string): Promise<bigint> {
+  const value = (await readCounter(tx, name)) + 1n;
+  await tx
+    .insertInto('counters')
+    .values({ name, value: value.toString() })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: value.toString() }))
+    .execute();
+  return value;
+}
+
+/** A counter's value, 0 before its first use. */
+export async function readCounter(store: CaDatabase | CaTransaction, name: string): Promise<bigint> {
+  const row = await store.selectFrom('counters').select('value').where('name', '=', name).executeTakeFirst();
+  return row === undefined ? 0n : BigInt(row.value);
+}
