@@ -34,6 +34,11 @@ const codeOf = (action: () => unknown): string => {
   return 'none';
 };
 const decoding = (blob: Buffer): string => codeOf(() => decodeKrl(blob));
+const timeOf = (blob: Buffer): number => {
+  const start = performance.now();
+  decoding(blob);
+  return performance.now() - start;
+};
 const header = (
   fields: { format?: number; flags?: bigint; reserved?: string; seconds?: bigint } = {},
 ): Writer =>
