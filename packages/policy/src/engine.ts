@@ -9,11 +9,11 @@ import { checkInventory, type Inventory } from './inventory.ts';
 import { type Bench, type Judgement, judge } from './judge.ts';
 import { formatLifetime } from './lifetime.ts';
 import { type LoadedPolicy, loadPolicies, type PolicyFile, sortFiles } from './load.ts';
-import { idsOf, joinMentions } from './mention.ts';
-import { type Changes, findMissing } from './missing.ts';
+import { findMissing } from './missing.ts';
 import { suggest } from './nearest.ts';
 import { compilePattern } from './pattern.ts';
-import type { Decision, Denied, Missing, PolicyRequest } from './request.ts';
+import { policiesFor, type Relevance, relevanceOf } from './relevance.ts';
+import { actionsOf, type Decision, type Denied, type Missing, type PolicyRequest } from './request.ts';
 import type { ValueTest } from './request-check.ts';
 import { actionNames, makeSchema } from './schema.ts';
 
@@ -50,34 +50,30 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
   const authorizer = openAuthorizer(texts, schema);
   if ('faults' in authorizer)
     throw new PolicyError('schema', { file: 'policies' }, authorizer.faults.join('; '));
-  const mentions = joinMentions(loaded.map((policy) => policy.mentions));
+  const byAction = new Map(known.actions.map((action) => [action, policiesFor(loaded, action)]));
+  const relevances = new Map([...byAction].map(([action, policies]) => [action, relevanceOf(policies)]));
+  const nothing = relevanceOf([]);
+  const everything = relevanceOf(loaded);
   const bench: Bench = {
     authorizer,
     inventory,
     policies: new Map(loaded.map((policy) => [policy.id, policy])),
-    named: {
-      teams: idsOf(mentions, 'Team'),
-      organizations: idsOf(mentions, 'Org'),
-      pools: idsOf(mentions, 'Pool'),
-    },
+    relevance: (action) => relevances.get(action) ?? nothing,
     matches: compilePatterns(inventory),
   };
-  const limits = loaded
-    .filter(({ effect }) => effect === 'permit')
-    .map((policy) => policy.limits.maxLifetimeSeconds);
-  const changes: Changes = {
-    ...bench.named,
-    lifetimes: [...new Set([...limits, ...mentions.lifetimes])].sort((a, b) => b - a),
-    services: mentions.services,
-    namesLogin: mentions.namesLogin,
+  const changesFor = (request: PolicyRequest): Relevance => {
+    const [first = '', ...others] = new Set(actionsOf(request));
+    if (others.length === 0) return bench.relevance(first);
+    const policies = [first, ...others].flatMap((action) => byAction.get(action) ?? []);
+    return relevanceOf([...new Set(policies)]);
   };
   const version = versionOf(files);
   let closed = false;
   return {
     version,
     policies: loaded.map((policy) => policy.id).sort(),
-    namedTeams: bench.named.teams,
-    namedOrganizations: bench.named.organizations,
+    namedTeams: everything.teams,
+    namedOrganizations: everything.organizations,
     notes: notesOf(loaded, inventory),
     decide: (request) => {
       if (closed)
@@ -88,7 +84,7 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
         );
       const judgement = judge(bench, request);
       if (judgement.allowed) return { ...judgement, version };
-      const search = findMissing(request, judgement, changes, (changed) => judge(bench, changed));
+      const search = findMissing(request, judgement, changesFor(request), (changed) => judge(bench, changed));
       return { ...judgement, reason: reasonOf(judgement, search.missing), ...search, version };
     },
     close: () => {

@@ -2,12 +2,13 @@
  * One judgement of one request, without looking for ways out: asks Cedar about every command and finds for each the one
  * permit that covers all of it. Limits of two permits are never mixed; the order of the policies never matters.
  */
-import type { Context, EntityJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
 import type { Extension, Limits } from './annotation.ts';
 import type { Authorizer, Question } from './authorizer.ts';
-import type { HostFacts, Inventory } from './inventory.ts';
+import type { Inventory } from './inventory.ts';
 import { formatLifetime } from './lifetime.ts';
 import type { LoadedPolicy } from './load.ts';
+import { questionsOf } from './question.ts';
+import type { Relevance } from './relevance.ts';
 import {
   type Allowed,
   type Denied,
@@ -15,7 +16,7 @@ import {
   isAuthorityRequest,
   type PolicyRequest,
 } from './request.ts';
-import { commandFacts, faultOfRequest, type ValueTest } from './request-check.ts';
+import { faultOfRequest, type ValueTest } from './request-check.ts';
 
 /** A decision before `version` and the search for what is missing. */
 export type Judgement =
@@ -27,11 +28,7 @@ export interface Bench {
   readonly authorizer: Authorizer;
   readonly inventory: Inventory;
   readonly policies: ReadonlyMap<string, LoadedPolicy>;
-  readonly named: {
-    readonly teams: readonly string[];
-    readonly organizations: readonly string[];
-    readonly pools: readonly string[];
-  };
+  readonly relevance: (action: string) => Relevance;
   readonly matches: ValueTest;
 }
 
@@ -41,7 +38,7 @@ export function judge(bench: Bench, request: PolicyRequest): Judgement {
   if (fault !== null) return { allowed: false, reason: fault, policies: [] };
   const decided = new Set<string>();
   let limits: Limits | null = null;
-  for (const question of questionsOf(bench, request)) {
+  for (const question of questionsOf(request, bench)) {
     const judgement = judgeQuestion(bench, request, question);
     if (!judgement.allowed) return judgement;
     for (const policy of judgement.policies) decided.add(policy);
@@ -112,59 +109,6 @@ function byWidth(a: LoadedPolicy, b: LoadedPolicy): number {
 
 function shorter(a: Limits, b: Limits): Limits {
   return b.maxLifetimeSeconds < a.maxLifetimeSeconds ? b : a;
-}
-
-function* questionsOf(bench: Bench, request: PolicyRequest): Generator<Question> {
-  const principal = { type: 'Person', id: request.person.id };
-  const person: EntityJson = { uid: principal, attrs: {}, parents: parentsOf(bench, request) };
-  const asker: Context = {
-    service: request.service,
-    source: { __extn: { fn: 'ip', arg: request.sourceAddress } },
-    time: { __extn: { fn: 'datetime', arg: request.now.toISOString() } },
-    weekday: weekdays[request.now.getUTCDay()] ?? '',
-  };
-  if (isAuthorityRequest(request)) {
-    const resource = { type: 'Authority', id: 'ca' };
-    const entities = [person, { uid: resource, attrs: {}, parents: [] }];
-    yield { principal, action: request.commands.authority, resource, context: asker, entities };
-    return;
-  }
-  if (request.host === null) return;
-  const host = entityOfHost(bench, request.host);
-  const context = { ...asker, lifetime_seconds: request.lifetimeSeconds, login: request.login };
-  const commands = request.commands === 'ssh' ? [{ command: 'ssh', params: {} }] : request.commands;
-  for (const { command, params } of commands) {
-    // A permit may speak of a parameter, so each invocation is a question of its own.
-    const shown = Object.keys(commandFacts(bench.inventory, command)?.params ?? {}).filter((name) =>
-      Object.hasOwn(params, name),
-    );
-    yield {
-      principal,
-      action: command,
-      resource: host.uid,
-      context: { ...context, params: Object.fromEntries(shown.map((name) => [name, params[name] ?? ''])) },
-      entities: [person, host],
-    };
-  }
-}
-
-const weekdays = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'] as const;
-
-function entityOfHost(bench: Bench, host: HostFacts): EntityJson & { uid: TypeAndId } {
-  const parents = host.pools
-    .filter((pool) => bench.named.pools.includes(pool))
-    .map((id) => ({ type: 'Pool', id }));
-  return { uid: { type: 'Host', id: host.id }, attrs: {}, parents, tags: { ...host.labels } };
-}
-
-/** Only what some policy names is passed on: a decision costs the same for a person in 5 teams and in 500. */
-function parentsOf({ named }: Bench, { person }: PolicyRequest): TypeAndId[] {
-  const teams = new Set(person.teams.in);
-  const organizations = new Set(person.organizations.in);
-  return [
-    ...named.teams.filter((id) => teams.has(id)).map((id) => ({ type: 'Team', id })),
-    ...named.organizations.filter((id) => organizations.has(id)).map((id) => ({ type: 'Org', id })),
-  ];
 }
 
 function describe(request: PolicyRequest, action: string): string {

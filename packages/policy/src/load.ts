@@ -16,7 +16,7 @@ import {
 import { type Limits, readAnnotations } from './annotation.ts';
 import { formatPlace, type Place, PolicyError, type PolicyErrorCode } from './error.ts';
 import { faultOfMembership } from './membership.ts';
-import { type EntityName, type Mentions, mentionsOf } from './mention.ts';
+import { type EntityName, idsOf, type Mentions, mentionsOf } from './mention.ts';
 import { isHostId, isPoolName, isProviderId, providerOf } from './name.ts';
 import { suggest } from './nearest.ts';
 import { type PolicyText, placeAt, positionOfByte, splitPolicies } from './policy-text.ts';
@@ -31,6 +31,8 @@ export interface PolicyFile {
 export interface LoadedPolicy {
   readonly id: string;
   readonly effect: 'permit' | 'forbid';
+  /** The actions of the policy's scope. */
+  readonly actions: readonly string[] | 'all';
   readonly place: Place;
   readonly limits: Limits;
   readonly mentions: Mentions;
@@ -132,10 +134,9 @@ function loadPolicy(file: PolicyFile, { text, start }: PolicyText, known: KnownN
     const found = near === undefined ? -1 : text.indexOf(near);
     return new PolicyError(code, placeAt(file.name, file.text, start + Math.max(0, found)), sentence);
   };
-  const annotations = readAnnotations(json.annotations ?? {}, {
-    effect: json.effect,
-    mayBeSsh: mayBeSsh(json),
-  });
+  const actions = actionsOf(json);
+  const mayBeSsh = actions === 'all' || actions.includes('ssh');
+  const annotations = readAnnotations(json.annotations ?? {}, { effect: json.effect, mayBeSsh });
   if ('fault' in annotations) throw refuse('annotation', annotations.fault, `@${annotations.name}`);
   const mentions = mentionsOf(json);
   for (const entity of mentions.entities) {
@@ -148,6 +149,7 @@ function loadPolicy(file: PolicyFile, { text, start }: PolicyText, known: KnownN
   return {
     id: annotations.id ?? `${file.name}:${place.line}`,
     effect: json.effect,
+    actions,
     place,
     limits: annotations.limits,
     mentions,
@@ -155,11 +157,8 @@ function loadPolicy(file: PolicyFile, { text, start }: PolicyText, known: KnownN
   };
 }
 
-function mayBeSsh(policy: PolicyJson): boolean {
-  if (policy.action.op === 'All') return true;
-  return mentionsOf({ ...policy, conditions: [] }).entities.some(
-    ({ type, id }) => type === 'Action' && id === 'ssh',
-  );
+function actionsOf(policy: PolicyJson): string[] | 'all' {
+  return policy.action.op === 'All' ? 'all' : idsOf(mentionsOf({ ...policy, conditions: [] }), 'Action');
 }
 
 function faultOfEntity(

@@ -4,6 +4,7 @@
  */
 import type { Judgement } from './judge.ts';
 import { isLifetime } from './lifetime.ts';
+import type { Relevance } from './relevance.ts';
 import {
   type HostRequest,
   isAuthorityRequest,
@@ -17,15 +18,6 @@ import {
 /** Decisions that one denial may cost at most. */
 export const mostTries = 64;
 
-/** Where changes can be looked for. Lifetimes in seconds, the longest first. */
-export interface Changes {
-  readonly lifetimes: readonly number[];
-  readonly services: readonly string[];
-  readonly namesLogin: boolean;
-  readonly teams: readonly string[];
-  readonly organizations: readonly string[];
-}
-
 interface Try {
   readonly missing: Missing;
   readonly request: PolicyRequest;
@@ -35,16 +27,23 @@ interface Try {
 export function findMissing(
   request: PolicyRequest,
   denied: Extract<Judgement, { allowed: false }>,
-  changes: Changes,
+  changes: Relevance,
   decide: (request: PolicyRequest) => Judgement,
 ): { missing: Missing[]; leftOut: LeftOut[] } {
   const found = new Map<string, Missing>();
   const skipped = new Map<Missing['kind'], number>();
   let tries = 0;
   let longestFound = false;
+  let groupsHelp: boolean | null = null;
   for (const each of triesFor(request, denied, changes)) {
     const { kind } = each.missing;
     if (kind === 'lifetime' && longestFound) continue;
+    if (isOfGroup(each) && groupsHelp === null && tries < mostTries) {
+      // Memberships only ever add permission, so where all of them together do not help, none does.
+      tries += 1;
+      groupsHelp = decide(withAllGroups(request, changes)).allowed;
+    }
+    if (isOfGroup(each) && groupsHelp === false) continue;
     if (tries >= mostTries) {
       skipped.set(kind, (skipped.get(kind) ?? 0) + 1);
       continue;
@@ -60,7 +59,7 @@ export function findMissing(
 function triesFor(
   request: PolicyRequest,
   denied: Extract<Judgement, { allowed: false }>,
-  changes: Changes,
+  changes: Relevance,
 ): Try[] {
   switch (denied.reason.code) {
     case 'no-permit':
@@ -91,7 +90,7 @@ function triesFor(
   }
 }
 
-function triesOnHost(request: PolicyRequest, changes: Changes): Try[] {
+function triesOnHost(request: PolicyRequest, changes: Relevance): Try[] {
   if (isAuthorityRequest(request)) return [];
   return [
     ...changes.lifetimes
@@ -106,7 +105,7 @@ function triesOnHost(request: PolicyRequest, changes: Changes): Try[] {
   ];
 }
 
-function triesOfLogin(request: HostRequest, changes: Changes): Try[] {
+function triesOfLogin(request: HostRequest, changes: Relevance): Try[] {
   const logins = request.host?.logins ?? [];
   if (!changes.namesLogin && logins.includes(request.login)) return [];
   return [...logins]
@@ -115,13 +114,13 @@ function triesOfLogin(request: HostRequest, changes: Changes): Try[] {
     .map((login) => ({ missing: { kind: 'login', login }, request: { ...request, login } }));
 }
 
-function triesOfService(request: PolicyRequest, { services }: Changes): Try[] {
+function triesOfService(request: PolicyRequest, { services }: Relevance): Try[] {
   return services
     .filter((service) => service !== request.service)
     .map((service) => ({ missing: { kind: 'service', service }, request: { ...request, service } }));
 }
 
-function triesOfGroups(request: PolicyRequest, { teams, organizations }: Changes): Try[] {
+function triesOfGroups(request: PolicyRequest, { teams, organizations }: Relevance): Try[] {
   const { person } = request;
   const withTeam = (id: string): PolicyRequest => ({
     ...request,
@@ -155,8 +154,21 @@ function triesOfGroups(request: PolicyRequest, { teams, organizations }: Changes
   return [...tries.filter(isDoubt), ...tries.filter((each) => !isDoubt(each))];
 }
 
-function joined(memberships: Memberships, id: string): Memberships {
-  return { ...memberships, in: [...memberships.in, id] };
+function withAllGroups(request: PolicyRequest, { teams, organizations }: Relevance): PolicyRequest {
+  const person = {
+    ...request.person,
+    teams: joined(request.person.teams, ...teams),
+    organizations: joined(request.person.organizations, ...organizations),
+  };
+  return { ...request, person };
+}
+
+function isOfGroup({ missing: { kind } }: Try): boolean {
+  return kind === 'sso' || kind === 'unknown' || kind === 'team' || kind === 'organization';
+}
+
+function joined(memberships: Memberships, ...ids: string[]): Memberships {
+  return { ...memberships, in: [...memberships.in, ...ids] };
 }
 
 function missingOrganization(id: string, unknown: UnknownMembership | undefined): Missing {

@@ -129,3 +129,9 @@ export type Decision = Allowed | Denied;
 export function isAuthorityRequest(request: PolicyRequest): request is AuthorityRequest {
   return typeof request.commands === 'object' && 'authority' in request.commands;
 }
+
+/** The actions that the request asks for, as policies name them. */
+export function actionsOf(request: PolicyRequest): string[] {
+  if (isAuthorityRequest(request)) return [request.commands.authority];
+  return request.commands === 'ssh' ? ['ssh'] : request.commands.map(({ command }) => command);
+}
