@@ -1,1 +1,2 @@
-export {};
+/** The package's product is the command `beacon` (`main.ts`); programs use `@beacon/client`. */
+export { createProgram } from './program.ts';

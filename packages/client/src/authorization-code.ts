@@ -18,8 +18,6 @@ export interface AuthorizationRequest {
   readonly redirectUri: string;
   /** The audiences that the session may ask tokens for. */
   readonly resources: readonly string[];
-  /** `openid offline_access` when absent. */
-  readonly scope?: string;
 }
 
 export interface StartedAuthorization {
@@ -43,7 +41,7 @@ export interface AuthorizationAnswer {
   readonly outside?: Outside;
 }
 
-/** Begins a login; asks for consent so that a refresh token is given (OpenID Connect Core section 11). */
+/** Begins a login. */
 export function startAuthorization(request: AuthorizationRequest): StartedAuthorization {
   const state = randomBytes(32).toString('base64url');
   const codeVerifier = randomBytes(32).toString('base64url');
@@ -52,11 +50,10 @@ export function startAuthorization(request: AuthorizationRequest): StartedAuthor
     response_type: 'code',
     client_id: request.clientId,
     redirect_uri: request.redirectUri,
-    scope: request.scope ?? 'openid offline_access',
+    scope: 'beacon',
     state,
     code_challenge: createHash('sha256').update(codeVerifier).digest('base64url'),
     code_challenge_method: 'S256',
-    prompt: 'consent',
   };
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   for (const resource of request.resources) url.searchParams.append('resource', resource);

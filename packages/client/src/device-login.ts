@@ -7,7 +7,7 @@ import { Answer } from './answer.ts';
 import type { CaMetadata } from './discovery.ts';
 import { ClientError } from './error.ts';
 import { defaultOutside, exchange, type Outside } from './exchange.ts';
-import { createProof, type ProofKey } from './proof.ts';
+import type { ProofKey } from './proof.ts';
 import {
   formBody,
   isRefusal,
@@ -40,7 +40,7 @@ export interface DeviceClient {
   readonly signal?: AbortSignal;
 }
 
-const SCOPE = 'openid offline_access';
+const SCOPE = 'beacon';
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 const USER_CODE = /^[A-Za-z0-9-]{4,32}$/;
 
@@ -51,10 +51,7 @@ export async function startDeviceLogin(client: DeviceClient): Promise<DeviceLogi
   const answer = await exchange(outside, {
     method: 'POST',
     url: endpoint,
-    headers: {
-      'content-type': 'application/x-www-form-urlencoded',
-      dpop: await createProof(client.proofKey, { method: 'POST', url: endpoint, now: outside.now() }),
-    },
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
     body: formBody({ client_id: client.clientId, scope: SCOPE, resource: client.resources }),
     ...(client.signal === undefined ? {} : { signal: client.signal }),
   });

@@ -3,6 +3,7 @@
  * A refresh token works once, so the renewal runs alone over all processes: `storage.update` holds a lock while it runs,
  * and whoever waited finds the tokens that the other brought. Where the tokens are kept is the caller's.
  */
+import { CA_AUDIENCE } from '@beacon/protocol/name';
 import { ClientError } from './error.ts';
 import { defaultOutside, type Outside } from './exchange.ts';
 import { importProofKey, type ProofKey, type StoredProofKey } from './proof.ts';
@@ -106,6 +107,7 @@ async function renew(stored: StoredSession, outside: Outside): Promise<StoredSes
       grant_type: 'refresh_token',
       client_id: stored.clientId,
       refresh_token: stored.refreshToken,
+      resource: CA_AUDIENCE,
     },
     proofKey: importProofKey(stored.key),
   });

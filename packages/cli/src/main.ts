@@ -1,0 +1,104 @@
+/**
+ * The command's one way in and out: reads argv, calls one command, and maps what went wrong to an exit status (DESIGN.md
+ * section 9). Nothing else in this package ends the process. `beacon ssh` answers 255 for every failure of its own, as ssh
+ * does, so that the remote command's status stays its own.
+ */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { ClientError, plainText } from '@beacon/client';
+import { type ProblemKind, ProtocolError } from '@beacon/protocol';
+import { SshError } from '@beacon/ssh/error';
+import { CommanderError } from 'commander';
+import type { Context } from './context.ts';
+import { CliError } from './error.ts';
+import { findPlace } from './place.ts';
+import { createProgram } from './program.ts';
+import { createTerminal, type Terminal } from './terminal.ts';
+
+const STATUS: Readonly<Record<ProblemKind, number>> = {
+  invalid: 64,
+  unauthenticated: 77,
+  denied: 77,
+  'not-found': 66,
+  conflict: 75,
+  limited: 75,
+  unavailable: 69,
+  internal: 70,
+};
+const SSH_FAILURE = 255;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const terminal = createTerminal(process);
+  const context: Context = {
+    terminal,
+    place: findPlace(process.env, homedir()),
+    environment: process.env,
+    now: () => new Date(),
+  };
+  let status = 0;
+  const program = createProgram(context, readVersion(), (result) => {
+    status = result;
+  });
+  for (const command of [program, ...descendants(program)]) command.exitOverride();
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return status;
+  } catch (error) {
+    const failed = failure(error, terminal);
+    return argv[0] === 'ssh' && failed !== 0 ? SSH_FAILURE : failed;
+  }
+}
+
+/** Says what went wrong, and what to do, and returns the exit status for it. */
+function failure(error: unknown, terminal: Terminal): number {
+  // Commander has printed its own refusals, and help and version are none.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : STATUS.invalid;
+  if (error instanceof ClientError) {
+    terminal.talk(`beacon: ${error.message}`);
+    for (const line of remedy(error)) terminal.talk(line);
+    return STATUS[error.kind];
+  }
+  if (error instanceof CliError) {
+    terminal.talk(`beacon: ${error.message}`);
+    return STATUS[error.kind];
+  }
+  if (error instanceof SshError || error instanceof ProtocolError) {
+    terminal.talk(`beacon: ${error.message}`);
+    return STATUS.invalid;
+  }
+  terminal.talk(
+    `beacon: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+  );
+  return STATUS.internal;
+}
+
+/** What the person can do about it. */
+function remedy(error: ClientError): readonly string[] {
+  if (error.code === 'session-missing' || error.code === 'session-ended')
+    return ['Log in with: beacon login'];
+  if (error.problem === undefined) return [];
+  const { code, id, denial } = error.problem;
+  const lines = missing(denial?.['missing']);
+  return id === ''
+    ? lines
+    : [...lines, `(${plainText(code, 80)}; the CA's log has it under ${plainText(id, 80)})`];
+}
+
+function missing(list: unknown): string[] {
+  if (!Array.isArray(list)) return [];
+  return list.slice(0, 20).map((one) => `missing: ${plainText(JSON.stringify(one), 300)}`);
+}
+
+function descendants(command: ReturnType<typeof createProgram>): ReturnType<typeof createProgram>[] {
+  return command.commands.flatMap((child) => [child, ...descendants(child)]);
+}
+
+function readVersion(): string {
+  const description: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  if (typeof description === 'object' && description !== null && 'version' in description) {
+    return String(description.version);
+  }
+  return 'unknown';
+}
+
+process.exitCode = await main(process.argv.slice(2));

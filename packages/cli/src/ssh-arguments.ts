@@ -1,0 +1,100 @@
+/**
+ * What the system's `ssh` is called with. Everything that decides whom we trust and what we show comes from the CA's
+ * answer and is given by `-o`, which wins over any file; the person's own configuration is read only when they name it
+ * (ATTACKS.md R1, R3, R4): no default identities, no agent but ours, no known_hosts but the one line of the CA, host
+ * certificates alone.
+ */
+import { isAbsolute } from 'node:path';
+import { usageError } from './error.ts';
+
+/** Host keys are believed by certificate alone; SHA-1 is not among them. */
+const HOST_KEY_ALGORITHMS = [
+  'ssh-ed25519-cert-v01@openssh.com',
+  'ecdsa-sha2-nistp256-cert-v01@openssh.com',
+  'ecdsa-sha2-nistp384-cert-v01@openssh.com',
+  'ecdsa-sha2-nistp521-cert-v01@openssh.com',
+  'rsa-sha2-512-cert-v01@openssh.com',
+  'rsa-sha2-256-cert-v01@openssh.com',
+].join(',');
+
+export interface SshCall {
+  readonly host: { readonly id: string; readonly address: string; readonly port: number };
+  readonly login: string;
+  /** The socket of the agent that holds the certificate's key. */
+  readonly agentSocket: string;
+  readonly certificateFile: string;
+  readonly knownHostsFile: string;
+  /** The person's own configuration file; none when absent. */
+  readonly configurationFile?: string;
+  /** `KEY=VALUE`, as they are given to `-o`. */
+  readonly options: readonly string[];
+  readonly tty: 'ask' | 'force' | 'none';
+  readonly command: readonly string[];
+}
+
+/**
+ * Options that are the CA's to say, as ssh_config(5) has them. The certificate is named by `IdentityFile` and not by
+ * `CertificateFile`: so ssh finds it in the agent and offers it alone. With `CertificateFile` the agent would have to list
+ * the plain key too, and ssh would offer that after a refusal, one more failed attempt towards the server's limit (seen on
+ * 9.2).
+ */
+function fixedOptions(call: SshCall): readonly (readonly [string, string])[] {
+  return [
+    ['IdentityAgent', quote(call.agentSocket)],
+    ['IdentitiesOnly', 'yes'],
+    ['IdentityFile', quote(call.certificateFile)],
+    ['HostKeyAlias', call.host.id],
+    ['HostKeyAlgorithms', HOST_KEY_ALGORITHMS],
+    ['UserKnownHostsFile', quote(call.knownHostsFile)],
+    ['GlobalKnownHostsFile', 'none'],
+    ['KnownHostsCommand', 'none'],
+    ['StrictHostKeyChecking', 'yes'],
+    ['VerifyHostKeyDNS', 'no'],
+    ['CheckHostIP', 'no'],
+    ['UpdateHostKeys', 'no'],
+    ['CanonicalizeHostname', 'no'],
+    ['PubkeyAuthentication', 'yes'],
+    ['PreferredAuthentications', 'publickey'],
+    ['PasswordAuthentication', 'no'],
+    ['KbdInteractiveAuthentication', 'no'],
+    ['HostbasedAuthentication', 'no'],
+    ['GSSAPIAuthentication', 'no'],
+    ['ControlMaster', 'no'],
+    ['ControlPath', 'none'],
+    ['HostName', call.host.address],
+    ['Port', String(call.host.port)],
+    ['User', call.login],
+  ];
+}
+
+/** The arguments behind `ssh`. Throws CliError `usage` for an option that would change whom we trust. */
+export function sshArguments(call: SshCall): readonly string[] {
+  const fixed = fixedOptions(call);
+  const names = new Set(fixed.map(([name]) => name.toLowerCase()));
+  for (const option of call.options) {
+    const name = /^([A-Za-z0-9]+)[= ]./.exec(option)?.[1];
+    if (name === undefined) throw usageError(`${JSON.stringify(option)} is no ssh option: write KEY=VALUE`);
+    if (names.has(name.toLowerCase()))
+      throw usageError(`${name} comes from the CA's answer and cannot be changed`);
+  }
+  return [
+    '-F',
+    call.configurationFile ?? 'none',
+    ...fixed.flatMap(([name, value]) => ['-o', `${name}=${value}`]),
+    ...call.options.flatMap((option) => ['-o', option]),
+    ...(call.tty === 'force' ? ['-tt'] : call.tty === 'none' ? ['-T'] : []),
+    '--',
+    call.host.id,
+    ...call.command,
+  ];
+}
+
+/** A path as a value in ssh's configuration: `%` expands there, `${}` reads the environment, quotes end the value. */
+export function quote(path: string): string {
+  if (!isAbsolute(path) || /["\\\n$]/.test(path)) {
+    throw usageError(
+      `${JSON.stringify(path)} cannot be named in ssh's configuration: set TMPDIR to a plain path`,
+    );
+  }
+  return `"${path.replaceAll('%', '%%')}"`;
+}

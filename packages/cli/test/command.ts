@@ -1,0 +1,74 @@
+/** Runs the real command as a process of its own: exit status, stdout, stderr, and the files that it leaves. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A home directory of its own, so that no test sees another's login, nor the person's who runs it. */
+export interface Home {
+  readonly directory: string;
+  readonly state: string;
+  readonly session: string;
+  readonly configuration: string;
+  /** Arguments behind `beacon`. */
+  run(args: readonly string[], options?: RunOptions): Promise<Result>;
+  start(
+    args: readonly string[],
+    options?: RunOptions,
+  ): { readonly pid: number; kill(signal: NodeJS.Signals): void; readonly result: Promise<Result> };
+  remove(): void;
+}
+
+export interface RunOptions {
+  readonly stdin?: string | Buffer;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
+
+export function createHome(): Home {
+  const directory = mkdtempSync(join(tmpdir(), 'beacon-home-'));
+  const start: Home['start'] = (args, options = {}) => {
+    const child = spawn(process.execPath, ['--conditions=@beacon/source', '--no-warnings', MAIN, ...args], {
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: directory,
+        TMPDIR: directory,
+        NO_COLOR: '1',
+        ...options.environment,
+      },
+      stdio: 'pipe',
+    });
+    const result = new Promise<Result>((resolve, reject) => {
+      let stdout = '';
+      let stderr = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        stdout += text;
+      });
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        stderr += text;
+      });
+      child.once('error', reject);
+      child.once('close', (status) => resolve({ status, stdout, stderr }));
+    });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.stdin ?? '');
+    return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), result };
+  };
+  const state = join(directory, '.local', 'state', 'beacon');
+  return {
+    directory,
+    state,
+    session: join(state, 'session.json'),
+    configuration: join(directory, '.config', 'beacon', 'config.yaml'),
+    start,
+    run: (args, options) => start(args, options).result,
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
