@@ -1,0 +1,58 @@
+/** `scripts/demo`: shows everything once and exits (`--once`), or shows it, stays up, and says what to try. */
+import { parseArgs } from 'node:util';
+import { runChecks } from './checks.ts';
+import { logIn } from './login.ts';
+import { Stage } from './stage.ts';
+
+const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } });
+const say = (text: string) => void process.stderr.write(`${text}\n`);
+
+const stage = await Stage.open(say);
+let stopping: Promise<void> | undefined;
+const stop = () => (stopping ??= stage.close());
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void stop().then(() => process.exit(130)));
+}
+try {
+  say("\n— ada, the administrator, logs in by a code that she types into the CA's page");
+  await logIn(stage, 'ada');
+  for (const [id, pool] of [
+    ['web-01', 'web'],
+    ['web-02', 'web'],
+  ] as const) {
+    await stage.addHost(id, pool);
+    say(`  $ beacon ca host add ${id} …: sshd runs, trusts the CA and nothing else`);
+  }
+  say('\n— lin logs in');
+  await logIn(stage, 'lin');
+  if (values.once) {
+    const checks = await runChecks(stage, say);
+    const ok = Object.values(checks).every((check) => check.ok && check.control);
+    process.stdout.write(`${JSON.stringify({ demo: 'once', ok, checks })}\n`);
+    process.exitCode = ok ? 0 : 1;
+  } else {
+    await runChecks(stage, say);
+    await logIn(stage, 'lin');
+    const home = stage.environment('lin')['HOME'];
+    say(`
+Everything stays up until you press Ctrl-C. To try more, in another terminal, as lin:
+
+  export HOME=${home}
+  npx beacon whoami
+  npx beacon ssh web-01 -- uname -a
+  npx beacon ssh web-02
+  npx beacon policy explain --host web-01 --login ${stage.login}
+  npx beacon logout
+
+As ada, the administrator:  export HOME=${stage.environment('ada')['HOME']}
+  npx beacon ca host list
+  npx beacon records tail
+
+To log in yourself:  npx beacon login ${stage.caUrl}
+The CA's files: ${stage.folder}/ca    its log: ${stage.folder}/ca.log
+`);
+    await new Promise(() => undefined);
+  }
+} finally {
+  await stop();
+}
