@@ -8,18 +8,19 @@ const SECRET_KEY =
   /^(authorization|proxy-authorization|dpop|cookie|set-cookie|body|rawbody|params|salt|state|code_verifier|user_code|device_code)$|secret|password|passphrase|token|assertion|private_?key|credential|session_?id|key_proof/i;
 
 const SECRET_TEXT =
-  /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^"\\]|\\+[nr])*|\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})|\beyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_-]+(?:[.][A-Za-z0-9_-]*)?|\b(?:Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi;
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^"\\]|\\+[nr])*|\b(?:gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,})|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_-]+(?:[.][A-Za-z0-9_-]*)?|\b(?:Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi;
 
 /** A query or fragment behind a path or an address: it may hold an OAuth `code` or `state`. Ends before JSON's own marks. */
-const QUERY = /((?:https?:\/\/|\/)[^\s?#"'\\]*)[?#][^\s"'\\]*/gi;
+const QUERY = /(?<=[\w/~%-])[?#][^\s"'\\]*/g;
 
 const REDACTED = '[redacted]';
 const MAX_DEPTH = 6;
 const MAX_MEMBERS = 100;
+const MAX_TEXT = 8_192;
 
 /** A copy of `value` that may be logged. */
 export function redact(value: unknown, depth = 0): unknown {
-  if (typeof value === 'string') return redactText(value);
+  if (typeof value === 'string') return redactText(value.slice(0, MAX_TEXT));
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'function' || typeof value === 'symbol') return undefined;
   if (value === null || typeof value !== 'object') return value;
@@ -39,7 +40,7 @@ export function redact(value: unknown, depth = 0): unknown {
 
 /** A text without what looks like a token, a private key, or a query. */
 export function redactText(text: string): string {
-  return text.replace(SECRET_TEXT, REDACTED).replace(QUERY, '$1');
+  return text.replace(SECRET_TEXT, REDACTED).replace(QUERY, '');
 }
 
 function redactError(error: Error, depth: number): unknown {

@@ -169,7 +169,7 @@ test('Q3, A10: killed in mid-commit, no acknowledged record is lost and the chai
       expect(acknowledged.has(Number(seq))).toBe(false);
       acknowledged.set(Number(seq), hash ?? '');
     }
-    const database = openDatabase<RecordTables>({ file });
+    const database = openDatabase<RecordTables>({ file, readOnly: true });
     const anchors = [...acknowledged].map(([seq, hash]) => ({ seq, hash }));
     expect(await verifyRecords(database, { chain: 'ca', anchors })).toMatchObject({ ok: true });
     await database.destroy();

@@ -117,6 +117,19 @@ describe('L1: names the first bad record', () => {
     },
   };
 
+  test('every place of a short chain, whatever is done to it', async () => {
+    for (const [name, operation] of Object.entries(operations)) {
+      for (let seq = 1; seq <= 20; seq++) {
+        const file = forge((store) => {
+          store.exec('DELETE FROM records WHERE seq > 21');
+          operation(store, seq);
+        });
+        const anchored = await verdict(file, { anchors: [{ seq: 21, hash: hashes[20] ?? '' }] });
+        expect({ name, seq, ok: anchored.ok }).toEqual({ name, seq, ok: false });
+      }
+    }
+  });
+
   for (const [name, operation] of Object.entries(operations)) {
     test(`${name}`, async () => {
       for (const seq of places) {
