@@ -48,9 +48,12 @@ hour=(-V 20260101000000Z:20260101010000Z)
 usual=(-I beacon/0123456789abcdefghjkmnpqrs/github:583231 -z 7 -n deploy@build-01 "${hour[@]}")
 
 for key in "${subjects[@]}"; do
-  for ca in ca_ed25519 ca_ecdsa256 ca_ecdsa384 ca_ecdsa521 ca_rsa3072; do
+  for ca in ca_ed25519 ca_ecdsa256 ca_rsa3072; do
     certificate "subject_${key}_$ca" "$key" "$ca" "${usual[@]}" -O clear
   done
+done
+for ca in ca_ecdsa384 ca_ecdsa521; do
+  certificate "subject_ed25519_$ca" ed25519 "$ca" "${usual[@]}" -O clear
 done
 plain() { certificate "$1" ed25519 ca_ed25519 "${usual[@]}" "${@:2}"; }
 plain host -h -I beacon/host/build-01 -n build-01
