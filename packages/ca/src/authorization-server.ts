@@ -1,0 +1,366 @@
+/**
+ * The CA as an OAuth 2.0 authorization server with GitHub behind it (DESIGN.md section 3.1), assembled: one handler for
+ * everything below `/oauth`, `/device`, `/interaction`, `/sign-in`, `/sign-out` and the metadata, one function that tells
+ * who calls the API, and the sessions. What oidc-provider would answer besides the paths listed here is not reachable.
+ */
+import { hkdfSync } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { GitHub } from '@beacon/github';
+import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
+import createBrowserSessions from 'express-session';
+import { importJWK, type JWK } from 'jose';
+import { type Authenticate, createAuthenticate } from './access-token.ts';
+import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
+import { createAuthorizationProvider, paths } from './authorization-provider.ts';
+import { createDevicePages } from './device-pages.ts';
+import {
+  type BrowserRequest,
+  createGithubSignIn,
+  GITHUB_CALLBACK_PATH,
+  SignInRefusal,
+} from './github-sign-in.ts';
+import { createInteractions } from './interaction.ts';
+import type { OauthService } from './oauth-client.ts';
+import { createOauthStore, type OauthTables, pruneArtifacts, revokeArtifacts } from './oauth-store.ts';
+import { type ProofTables, pruneProofs } from './proof-store.ts';
+import { createSessions, type Session, type Sessions } from './session.ts';
+import type { SessionTables } from './session-store.ts';
+import { pruneSignIns, SIGN_IN_LIFETIME_MS, SignInStore, type SignInTables } from './sign-in-store.ts';
+import { registerTokenExchange } from './token-exchange.ts';
+
+/** The tables that this half of the CA needs in its store. */
+export type AuthorizationTables = SessionTables & OauthTables & SignInTables & ProofTables;
+
+export interface AuthorizationServerOptions {
+  /** The configured public URL, without a path. */
+  readonly issuer: string;
+  /** A private Ed25519 JWK with `kid`: signs tokens for brokers. */
+  readonly signingJwk: JWK & { readonly kid: string };
+  readonly sealer: Sealer;
+  readonly store: Database<AuthorizationTables & RecordTables>;
+  readonly commit: Pick<GroupCommit<AuthorizationTables & RecordTables>, 'write'>;
+  readonly records: Pick<Records, 'append' | 'hide'>;
+  readonly services: readonly OauthService[];
+  readonly github: Pick<GitHub, 'urls' | 'checkToken' | 'readIdentity' | 'deleteToken'>;
+  readonly githubApp: {
+    readonly clientId: string;
+    readonly clientSecret: () => string;
+    /** What an OAuth App asks for; a GitHub App asks for nothing here. */
+    readonly scopes?: readonly string[];
+    /** How long GitHub may take over a code. Default 15,000. */
+    readonly timeoutMs?: number;
+  };
+  readonly now: () => Date;
+  /** At most 8. */
+  readonly sessionMaxHours: number;
+  readonly isDisabled: (person: string) => Promise<boolean>;
+  readonly log: Pick<Log, 'warn' | 'error'>;
+}
+
+export interface AuthorizationServer {
+  /** Answers the paths of this file, calls `next` for all others. Must see the body unread. */
+  readonly router: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: (error?: unknown) => void,
+  ) => void;
+  readonly authenticate: Authenticate;
+  readonly sessions: Sessions;
+  /** Forgets what has expired and deletes at GitHub the tokens of sessions that are over. Call it every minute or so. */
+  maintain(): Promise<void>;
+}
+
+/** Throws TypeError for an issuer with a path, and what oidc-provider throws for clients that make no sense. */
+export async function createAuthorizationServer(
+  options: AuthorizationServerOptions,
+): Promise<AuthorizationServer> {
+  const { issuer, store, sealer, now, github, isDisabled, log, records } = options;
+  const { write } = options.commit;
+  if (new URL(issuer).origin !== issuer) throw new TypeError(`the public URL ${issuer} must have no path`);
+  const services = new Map(options.services.map((service) => [service.id, service]));
+
+  const sessions = createSessions({
+    database: store,
+    write,
+    sealer,
+    now,
+    maxHours: options.sessionMaxHours,
+    deleteToken: (token) => github.deleteToken(token),
+    onDeletionFailed: (session, error) =>
+      log.warn({ err: error, session: session.id }, 'a GitHub token could not be deleted yet'),
+    ...sessionRecords(records),
+  });
+  const oauthStore = createOauthStore({
+    database: store,
+    write,
+    sealer,
+    now,
+    onGrantRevoked: async (grantKey) => {
+      await write(async (tx) => {
+        await revokeArtifacts(tx, grantKey);
+        await sessions.endOfGrant(tx, grantKey, 'revocation');
+      });
+      releaseSoon();
+    },
+  });
+  const signIns = new SignInStore({ database: store, write, sealer, now });
+  const devicePages = createDevicePages({ services, signIns, addressOf });
+
+  const { provider, rememberSession, checkClients } = createAuthorizationProvider({
+    issuer,
+    signingJwk: options.signingJwk,
+    adapter: oauthStore.adapter,
+    polledTooSoon: oauthStore.polledTooSoon,
+    services,
+    sessions,
+    isAllowed,
+    isDisabled,
+    now,
+    maxHours: options.sessionMaxHours,
+    pages: devicePages,
+    clientAddress: (ctx) => addressOf(ctx.req),
+    onError: (error) => log.error({ err: error }, 'the authorization server failed'),
+  });
+  registerTokenExchange(provider, {
+    issuer,
+    publicKey: await publicKeyOf(options.signingJwk),
+    now,
+    findSession: async (id) => {
+      const session = await sessions.findAlive(id);
+      return session !== undefined && (await isAllowed(session)) ? session : undefined;
+    },
+    onSession: rememberSession,
+  });
+  await checkClients();
+  const signIn = createGithubSignIn({
+    publicUrl: issuer,
+    github,
+    clientId: options.githubApp.clientId,
+    clientSecret: options.githubApp.clientSecret,
+    scopes: options.githubApp.scopes ?? [],
+    isDisabled,
+    timeoutMs: options.githubApp.timeoutMs ?? 15_000,
+  });
+  const interactions = createInteractions({
+    provider,
+    signIn,
+    signIns,
+    sessions,
+    services,
+    maxHours: options.sessionMaxHours,
+    sendPage,
+  });
+  const withBrowser = browserSessions(issuer, options.signingJwk, signIns);
+  const answerByProvider = provider.callback();
+
+  async function isAllowed(session: Session): Promise<boolean> {
+    return (await sessions.findAlive(session.id)) !== undefined && !(await isDisabled(session.person));
+  }
+
+  function releaseSoon(): void {
+    sessions
+      .releaseTokens()
+      .catch((error: unknown) => log.error({ err: error }, 'GitHub tokens were not deleted'));
+  }
+
+  async function toProvider(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    await answerByProvider(request, response);
+  }
+
+  /** Each login begins with a clean slate: what oidc-provider's cookie remembers of an earlier one is not shown to it. */
+  function forgetAuthorization(request: IncomingMessage): void {
+    const name = provider.cookieName('session');
+    const kept = (request.headers.cookie ?? '')
+      .split(';')
+      .map((cookie) => cookie.trim())
+      .filter((cookie) => cookie !== '' && !cookie.startsWith(`${name}=`));
+    request.headers.cookie = kept.join('; ');
+  }
+
+  async function showDevice(request: BrowserRequest, response: ServerResponse): Promise<void> {
+    if (request.session.signIn?.purpose !== 'device') return signIn.begin(request, response, 'device');
+    forgetAuthorization(request);
+    // A code in the link would spare the person the look at their own terminal (RFC 8628 section 5.4).
+    request.url = paths.device;
+    await toProvider(request, response);
+  }
+
+  async function takeDevice(request: BrowserRequest, response: ServerResponse): Promise<void> {
+    const refusal = await devicePages.refuse(request);
+    if (refusal === undefined) return toProvider(request, response);
+    if (request.session.signIn !== undefined && refusal.ends) await endSignIn(request);
+    sendPage(response, refusal.status, refusal.page);
+  }
+
+  async function completeSignIn(request: BrowserRequest, response: ServerResponse): Promise<void> {
+    try {
+      const purpose = await signIn.complete(request, response);
+      response.writeHead(303, { location: `/${purpose}`, 'cache-control': 'no-store' }).end();
+    } catch (error) {
+      if (!(error instanceof SignInRefusal)) throw error;
+      const { code, person } = error;
+      await write(async (tx) => {
+        const source = await records.hide(tx, addressOf(request), person ?? 'nobody');
+        await records.append(tx, {
+          kind: 'sign-in-refused',
+          ...(person === undefined ? {} : { person }),
+          facts: { code, source },
+        });
+      });
+      if (code === 'github-unavailable') log.warn({ err: error.cause }, 'a sign-in failed at GitHub');
+      sendPage(response, error.status, messagePage('Not signed in', error.message));
+    }
+  }
+
+  /** Forgets a sign-in that will not be used, here and at GitHub. */
+  async function endSignIn(request: BrowserRequest): Promise<void> {
+    const token = request.session.signIn?.githubToken;
+    const mine = await signIns.consume(request.sessionID);
+    await new Promise<void>((resolve) => request.session.destroy(() => resolve()));
+    if (mine && token !== undefined) await deleteLoose(token);
+  }
+
+  async function deleteLoose(token: string): Promise<void> {
+    await github
+      .deleteToken(token)
+      .catch((error: unknown) =>
+        log.warn({ err: error }, 'the GitHub token of an unused sign-in was not deleted'),
+      );
+  }
+
+  const browserRoutes: Record<string, (request: BrowserRequest, response: ServerResponse) => Promise<void>> =
+    {
+      [`GET ${paths.device}`]: showDevice,
+      [`POST ${paths.device}`]: takeDevice,
+      [`GET ${GITHUB_CALLBACK_PATH}`]: completeSignIn,
+      'POST /sign-out': async (request, response) => {
+        if (request.session.signIn !== undefined) await endSignIn(request);
+        sendPage(
+          response,
+          200,
+          messagePage('Signed out', 'The sign-in was thrown away. You can close this page.'),
+        );
+      },
+    };
+
+  function route(
+    method: string,
+    path: string,
+  ): ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | undefined {
+    const inBrowser = browserRoutes[`${method} ${path}`];
+    if (inBrowser !== undefined) return withBrowser(inBrowser);
+    const [, uid] = /^\/interaction\/([A-Za-z0-9_-]{10,64})$/.exec(path) ?? [];
+    if (uid !== undefined && method === 'GET')
+      return withBrowser((req, res) => interactions.show(req, res, uid));
+    if (uid !== undefined && method === 'POST')
+      return withBrowser((req, res) => interactions.decide(req, res, uid));
+    if (method === 'GET' && path === paths.authorization) {
+      return (request, response) => {
+        forgetAuthorization(request);
+        return toProvider(request, response);
+      };
+    }
+    return PROVIDER_ROUTES.some((pattern) => pattern.test(`${method} ${path}`)) ? toProvider : undefined;
+  }
+
+  return {
+    sessions,
+    authenticate: createAuthenticate({ store: oauthStore, sessions, isDisabled, now }),
+    router(request, response, next) {
+      const answer = route(request.method ?? '', (request.url ?? '/').split('?', 1).join(''));
+      if (answer === undefined) return next();
+      answer(request, response).catch(next);
+    },
+    async maintain() {
+      const at = now();
+      const unused = await write(async (tx) => {
+        await pruneArtifacts(tx, at);
+        await pruneProofs(tx, at);
+        return pruneSignIns(tx, at, sealer);
+      });
+      for (const { signIn: left } of unused) if (left !== undefined) await deleteLoose(left.githubToken);
+      await sessions.releaseTokens();
+    },
+  };
+}
+
+/** What oidc-provider answers by itself. */
+const PROVIDER_ROUTES = [
+  /^GET \/[.]well-known\/(oauth-authorization-server|jwks[.]json)$/,
+  /^POST \/oauth\/(token|revoke|device)$/,
+  /^GET \/oauth\/authorize\/[A-Za-z0-9_-]+$/,
+  /^GET \/device\/[A-Za-z0-9_-]+$/,
+];
+
+function sendPage(response: ServerResponse, status: number, page: Page): void {
+  response.writeHead(status, pageHeaders(page)).end(renderPage(page));
+}
+
+/** What the app in front has found out, else the peer. */
+function addressOf(request: IncomingMessage): string {
+  const found = 'ip' in request && typeof request.ip === 'string' ? request.ip : undefined;
+  return found ?? request.socket.remoteAddress ?? 'unknown';
+}
+
+async function publicKeyOf({ kty, crv, x }: JWK) {
+  const key = await importJWK({ kty: kty ?? '', crv: crv ?? '', x: x ?? '' } as JWK, 'EdDSA');
+  if (key instanceof Uint8Array) throw new TypeError('the signing key is no public key pair');
+  return key;
+}
+
+type Handle = (request: BrowserRequest, response: ServerResponse) => Promise<void>;
+
+/** express-session around a handler. The cookie's key is made from the signing key, so that all replicas have the same. */
+function browserSessions(issuer: string, signingJwk: JWK, store: SignInStore) {
+  const secure = issuer.startsWith('https://');
+  const secret = Buffer.from(
+    hkdfSync('sha256', signingJwk.d ?? '', '', 'beacon sign-in cookie', 32),
+  ).toString('hex');
+  const attach = createBrowserSessions({
+    name: `${secure ? '__Host-' : ''}beacon-sign-in`,
+    secret,
+    store,
+    resave: false,
+    saveUninitialized: false,
+    rolling: false,
+    cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: SIGN_IN_LIFETIME_MS },
+  }) as unknown as (
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: (error?: unknown) => void,
+  ) => void;
+  return (handle: Handle) => (request: IncomingMessage, response: ServerResponse) =>
+    new Promise<void>((resolve, reject) => {
+      // The public URL says whether the browser came by TLS, whatever stands in between.
+      Object.defineProperty(request, 'secure', { value: secure, configurable: true });
+      attach(request, response, (error) => {
+        if (error !== undefined && error !== null) return reject(error);
+        handle(request as BrowserRequest, response).then(resolve, reject);
+      });
+    });
+}
+
+function sessionRecords(records: Pick<Records, 'append' | 'hide'>) {
+  return {
+    onSessionBegan: async (tx: Transaction<RecordTables>, session: Session) => {
+      await records.append(tx, {
+        kind: 'session-began',
+        person: session.person,
+        service: session.client,
+        facts: {
+          session: session.id,
+          login: await records.hide(tx, session.loginName, session.person),
+          ends: session.endsAt.toISOString(),
+        },
+      });
+    },
+    onSessionEnded: async (tx: Transaction<RecordTables>, session: Session, by: string) => {
+      await records.append(tx, {
+        kind: 'session-ended',
+        person: session.person,
+        service: session.client,
+        facts: { session: session.id, by },
+      });
+    },
+  };
+}

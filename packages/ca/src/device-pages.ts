@@ -1,0 +1,149 @@
+/**
+ * The pages of the device grant (RFC 8628) and their limits: a person signs in at GitHub first, then types the code that
+ * their own terminal shows, then sees who asks, from where, for what, and says yes. Wrong codes are counted per browser
+ * and per address, so that nobody finds a stranger's code by trying.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
+import {
+  deviceCodePage,
+  deviceConfirmPage,
+  messagePage,
+  type Page,
+  pageHeaders,
+  renderPage,
+} from './authorization-pages.ts';
+import { type ProviderPages, paths } from './authorization-provider.ts';
+import type { BrowserRequest } from './github-sign-in.ts';
+import { CA_AUDIENCE, type OauthService, purposesOf } from './oauth-client.ts';
+import type { SignInStore } from './sign-in-store.ts';
+
+/** A typing mistake is human, a sixth is not. */
+const MAX_WRONG_PER_SIGN_IN = 5;
+const MAX_WRONG_PER_ADDRESS = 20;
+
+export interface DevicePagesOptions {
+  readonly services: ReadonlyMap<string, OauthService>;
+  readonly signIns: SignInStore;
+  readonly addressOf: (request: IncomingMessage) => string;
+}
+
+export interface DevicePages extends ProviderPages {
+  /** Why a form of these pages is not taken, if so; `ends` when the sign-in is used up with it. */
+  refuse(request: BrowserRequest): Promise<{ status: number; page: Page; ends: boolean } | undefined>;
+}
+
+const again = { href: paths.device, label: 'Start again' };
+const PROBLEMS: Readonly<Record<string, string>> = {
+  NoCodeError: 'Type the code first.',
+  NotFoundError: 'There is no such code. Look at your terminal again.',
+  ExpiredError: 'That code has expired. Start again in your terminal.',
+  AlreadyUsedError: 'That code was used before. Start again in your terminal.',
+};
+/** What oidc-provider raises for a code that is not one that waits. */
+const GUESSES = new Set(['NotFoundError', 'ExpiredError', 'AlreadyUsedError']);
+
+export function createDevicePages(options: DevicePagesOptions): DevicePages {
+  const { signIns, services, addressOf } = options;
+
+  return {
+    async enterCode(ctx, error) {
+      const { session } = browserOf(ctx);
+      const { signIn } = session;
+      if (error?.name === 'AbortedError') {
+        return show(ctx, messagePage('Refused', 'The sign-in was refused. Nothing was signed in.'), 200);
+      }
+      if (error !== undefined && GUESSES.has(error.name)) {
+        session.wrongCodes = (session.wrongCodes ?? 0) + 1;
+        await signIns.countWrongCode(addressOf(ctx.req));
+      }
+      const xsrf = ctx.oidc.session?.state?.['secret'];
+      if (signIn === undefined || typeof xsrf !== 'string') {
+        return show(ctx, messagePage('Too late', 'This sign-in has ended.', again), 400);
+      }
+      const problem =
+        error === undefined
+          ? undefined
+          : (PROBLEMS[error.name] ?? 'That did not work. Start again in your terminal.');
+      show(
+        ctx,
+        deviceCodePage({
+          loginName: signIn.loginName,
+          action: paths.device,
+          xsrf,
+          ...(problem === undefined ? {} : { problem }),
+        }),
+        error === undefined ? 200 : 400,
+      );
+    },
+
+    async confirmCode(ctx, { userCode, info }) {
+      const { signIn } = browserOf(ctx).session;
+      const xsrf = ctx.oidc.session?.state?.['secret'];
+      if (signIn === undefined || typeof xsrf !== 'string') {
+        return show(ctx, messagePage('Too late', 'This sign-in has ended.', again), 400);
+      }
+      const { ip, ua, at } = info as { ip?: unknown; ua?: unknown; at?: unknown };
+      show(
+        ctx,
+        deviceConfirmPage({
+          loginName: signIn.loginName,
+          action: paths.device,
+          xsrf,
+          userCode,
+          clientName: ctx.oidc.client?.clientName ?? 'unknown',
+          address: typeof ip === 'string' ? ip : 'unknown',
+          askedAt: new Date(typeof at === 'number' ? at : 0),
+          userAgent: typeof ua === 'string' && ua !== '' ? ua : 'nothing',
+          purposes: purposesOf(services, resourcesOf(ctx)),
+        }),
+        200,
+      );
+    },
+
+    async done(ctx) {
+      show(ctx, messagePage('Signed in', 'Your terminal is signed in. You can close this page.'), 200);
+    },
+
+    async error(ctx, out: ErrorOut) {
+      const text = out.error_description ?? out.error;
+      show(
+        ctx,
+        messagePage('That did not work', `${text} (${out.error}). Start again where you came from.`),
+        ctx.status,
+      );
+    },
+
+    async refuse(request) {
+      const { signIn, wrongCodes } = request.session;
+      if (signIn?.purpose !== 'device') {
+        return { status: 400, page: messagePage('Too late', 'This sign-in has ended.', again), ends: false };
+      }
+      const tooMany =
+        (wrongCodes ?? 0) >= MAX_WRONG_PER_SIGN_IN ||
+        (await signIns.wrongCodes(addressOf(request))) >= MAX_WRONG_PER_ADDRESS;
+      if (!tooMany) return undefined;
+      return {
+        status: 429,
+        page: messagePage('Too many wrong codes', 'Wait ten minutes, then start again in your terminal.'),
+        ends: true,
+      };
+    },
+  };
+}
+
+function show(ctx: KoaContextWithOIDC, page: Page, status: number): void {
+  ctx.status = status;
+  ctx.set(pageHeaders(page));
+  ctx.body = renderPage(page);
+}
+
+function browserOf(ctx: KoaContextWithOIDC): BrowserRequest {
+  return ctx.req as BrowserRequest;
+}
+
+/** What the device asked for stands in its code; at this point `params` are those of the form. */
+function resourcesOf(ctx: KoaContextWithOIDC): string[] {
+  const resource = ctx.oidc.entities.DeviceCode?.params?.['resource'] ?? CA_AUDIENCE;
+  return (Array.isArray(resource) ? resource : [resource]).filter((one) => typeof one === 'string');
+}

@@ -1,0 +1,222 @@
+/**
+ * Signing in at GitHub: the web flow by passport-github2, with `state` and PKCE (S256) bound to the browser's cookie, and
+ * a callback address that comes from the configuration alone. A token that comes back is believed only after GitHub has
+ * said that it was made for our app. A sign-in is for one purpose and works once; its cookie gets a new id when GitHub
+ * has answered, so that nobody can have planted it.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type GitHub, GitHubError, type Identity } from '@beacon/github';
+import type { Session as BrowserSession, SessionData } from 'express-session';
+import passport from 'passport';
+import { Strategy } from 'passport-github2';
+
+/** Where GitHub sends people back to, below the public URL: the callback URL of the GitHub App. */
+export const GITHUB_CALLBACK_PATH = '/sign-in/github/callback';
+
+/** What a sign-in was begun for: the device page, or one interaction of oidc-provider. */
+export type SignInPurpose = 'device' | `interaction/${string}`;
+
+export interface SignIn {
+  readonly purpose: SignInPurpose;
+  readonly person: string;
+  readonly loginName: string;
+  readonly githubToken: string;
+}
+
+declare module 'express-session' {
+  interface SessionData {
+    pending: SignInPurpose;
+    signIn: SignIn;
+    /** Stands in every form of ours. */
+    xsrf: string;
+    wrongCodes: number;
+  }
+}
+
+/** A request that has passed express-session. */
+export type BrowserRequest = IncomingMessage & {
+  session: BrowserSession & Partial<SessionData>;
+  sessionID: string;
+};
+
+export type SignInRefusalCode =
+  | 'state'
+  | 'refused-at-github'
+  | 'code-refused'
+  | 'token-foreign'
+  | 'person-disabled'
+  | 'github-unavailable';
+
+/** Why nobody was signed in, for the record and for the page. */
+export class SignInRefusal extends Error {
+  readonly code: SignInRefusalCode;
+  readonly status: number;
+  readonly person: string | undefined;
+
+  constructor(code: SignInRefusalCode, options: { readonly cause?: unknown; readonly person?: string } = {}) {
+    super(refusals[code].text, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = 'SignInRefusal';
+    this.code = code;
+    this.status = refusals[code].status;
+    this.person = options.person;
+  }
+}
+
+const refusals = {
+  state: {
+    status: 403,
+    text: 'This answer from GitHub does not belong to a sign-in that was begun in this browser. Start again where you came from.',
+  },
+  'refused-at-github': {
+    status: 403,
+    text: 'The sign-in was refused at GitHub. Start again where you came from.',
+  },
+  'code-refused': {
+    status: 403,
+    text: 'GitHub did not accept the sign-in. Start again where you came from.',
+  },
+  'token-foreign': {
+    status: 401,
+    text: 'GitHub says that the sign-in was not made for this app. Start again where you came from.',
+  },
+  'person-disabled': {
+    status: 403,
+    text: 'An administrator has disabled you at this certificate authority. Ask them why.',
+  },
+  'github-unavailable': { status: 503, text: 'GitHub does not answer as it should. Try again in a minute.' },
+} as const satisfies Record<SignInRefusalCode, { status: number; text: string }>;
+
+export interface GithubSignInOptions {
+  readonly publicUrl: string;
+  readonly github: Pick<GitHub, 'urls' | 'checkToken' | 'readIdentity' | 'deleteToken'>;
+  readonly clientId: string;
+  readonly clientSecret: () => string;
+  /** OAuth Apps need `read:org`; a GitHub App has its permissions at the app. */
+  readonly scopes: readonly string[];
+  readonly isDisabled: (person: string) => Promise<boolean>;
+  /** How long GitHub may take over the code. */
+  readonly timeoutMs: number;
+}
+
+export interface GithubSignIn {
+  /** Sends the browser to GitHub. */
+  begin(request: BrowserRequest, response: ServerResponse, purpose: SignInPurpose): Promise<void>;
+  /** GitHub's answer. Resolves with the purpose when somebody is signed in; throws SignInRefusal. */
+  complete(request: BrowserRequest, response: ServerResponse): Promise<SignInPurpose>;
+}
+
+type Verified = (error: Error | null, found?: { readonly token: string }) => void;
+type Authenticated = (
+  error: unknown,
+  found: { readonly token: string } | false,
+  challenge: unknown,
+  status?: number,
+) => void;
+
+export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
+  const { github } = options;
+  const authenticator = new passport.Passport();
+  authenticator.use(
+    'github',
+    new Strategy(
+      {
+        clientID: options.clientId,
+        clientSecret: options.clientSecret(),
+        callbackURL: `${options.publicUrl}${GITHUB_CALLBACK_PATH}`,
+        authorizationURL: github.urls.authorize,
+        tokenURL: github.urls.token,
+        userProfileURL: github.urls.profile,
+        scope: [...options.scopes],
+        // The typings know `state` as a text only; `true` is what keeps a nonce per browser (passport-oauth2).
+        state: true as unknown as string,
+        // Means S256.
+        pkce: true,
+        // Who it is is asked only after the token has been found to be ours.
+        skipUserProfile: true,
+      },
+      ((token: string, _refresh: unknown, _profile: unknown, done: Verified) =>
+        done(null, { token })) as never,
+    ),
+  );
+
+  /** Runs the strategy; resolves with the token, or never when it has answered the browser by itself (the redirection). */
+  function authenticate(request: BrowserRequest, response: ServerResponse): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const answered: Authenticated = (error, found, _challenge, status) => {
+        if (error !== null && error !== undefined) {
+          const unavailable = error instanceof Error && error.name === 'InternalOAuthError';
+          reject(new SignInRefusal(unavailable ? 'github-unavailable' : 'code-refused', { cause: error }));
+        } else if (found === false) reject(new SignInRefusal(status === 403 ? 'state' : 'refused-at-github'));
+        else resolve(found.token);
+      };
+      authenticator.authenticate('github', { session: false }, answered as never)(request, response, reject);
+    });
+  }
+
+  async function identify(token: string): Promise<Identity> {
+    try {
+      const checked = await github.checkToken(token);
+      const identity = await github.readIdentity(token);
+      if (checked.person !== identity.person) throw new SignInRefusal('token-foreign');
+      return identity;
+    } catch (error) {
+      if (error instanceof SignInRefusal) throw error;
+      const foreign = error instanceof GitHubError && ['foreign-token', 'unauthorized'].includes(error.code);
+      throw new SignInRefusal(foreign ? 'token-foreign' : 'github-unavailable', { cause: error });
+    }
+  }
+
+  return {
+    async begin(request, response, purpose) {
+      request.session.pending = purpose;
+      await Promise.race([authenticate(request, response), finished(response)]);
+    },
+
+    async complete(request, response) {
+      const { pending } = request.session;
+      const query = new URL(request.url ?? '/', options.publicUrl).searchParams;
+      // Without a code the strategy would begin anew instead of judging an answer.
+      if (pending === undefined || !(query.has('code') || query.has('error')))
+        throw new SignInRefusal('state');
+      Object.defineProperty(request, 'query', { value: Object.fromEntries(query), configurable: true });
+      const token = await within(options.timeoutMs, authenticate(request, response));
+      const { person, login } = await identify(token);
+      if (await options.isDisabled(person)) {
+        await github.deleteToken(token).catch(() => undefined);
+        throw new SignInRefusal('person-disabled', { person });
+      }
+      await renewSession(request);
+      request.session.signIn = { purpose: pending, person, loginName: login, githubToken: token };
+      request.session.xsrf = randomBytes(24).toString('base64url');
+      await saveSession(request);
+      return pending;
+    },
+  };
+}
+
+function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new SignInRefusal('github-unavailable')), timeoutMs);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+function finished(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    response.once('close', resolve);
+  });
+}
+
+function renewSession(request: BrowserRequest): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.session.regenerate((error: unknown) => (error ? reject(error) : resolve()));
+  });
+}
+
+function saveSession(request: BrowserRequest): Promise<void> {
+  return new Promise((resolve, reject) => {
+    request.session.save((error: unknown) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,46 @@
+/**
+ * The proofs that have been used: a `jti` counts once per key for as long as its proof could be shown again. Using one up
+ * belongs into the same group commit as what the request does, so that a replay can never win a race.
+ */
+import type { Migrations, Transaction } from '@beacon/server';
+
+export interface ProofTables {
+  used_proofs: { thumbprint: string; jti: string; expires_at: number };
+}
+
+export interface UsedProof {
+  readonly thumbprint: string;
+  readonly jti: string;
+  readonly expiresAt: Date;
+}
+
+export const proofMigrations: Migrations = {
+  name: 'proofs',
+  steps: [
+    async (tx: Transaction<unknown>) => {
+      await tx.schema
+        .createTable('used_proofs')
+        .addColumn('thumbprint', 'text', (c) => c.notNull())
+        .addColumn('jti', 'text', (c) => c.notNull())
+        .addColumn('expires_at', 'bigint', (c) => c.notNull())
+        .addPrimaryKeyConstraint('used_proofs_key', ['thumbprint', 'jti'])
+        .execute();
+      await tx.schema.createIndex('used_proofs_expiry').on('used_proofs').column('expires_at').execute();
+    },
+  ],
+};
+
+/** Uses the proof up. False when it was used before: the caller then refuses with `proof-replayed`. */
+export async function consumeProof(tx: Transaction<ProofTables>, proof: UsedProof): Promise<boolean> {
+  const { numInsertedOrUpdatedRows } = await tx
+    .insertInto('used_proofs')
+    .values({ thumbprint: proof.thumbprint, jti: proof.jti, expires_at: proof.expiresAt.getTime() })
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirst();
+  return numInsertedOrUpdatedRows === 1n;
+}
+
+/** Forgets the proofs that are too old to be shown again. */
+export async function pruneProofs(tx: Transaction<ProofTables>, now: Date): Promise<void> {
+  await tx.deleteFrom('used_proofs').where('expires_at', '<', now.getTime()).execute();
+}
