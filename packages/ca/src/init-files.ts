@@ -25,6 +25,8 @@ listen:
   host: ${choices.listenHost}
   port: ${choices.listenPort}
 store: data/ca.db
+# Figures for Prometheus, on a port of their own that belongs on no network:
+# metrics: { host: 127.0.0.1, port: 9464 }
 
 # Two SSH authorities, one key for tokens and checkpoints, one that seals GitHub tokens in the store.
 # Who holds user_ca and its passphrase can make certificates for every host: see SECURITY.md.

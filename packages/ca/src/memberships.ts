@@ -90,7 +90,7 @@ function asCaError(error: unknown): unknown {
   }
   return new CaError(
     'github-unavailable',
-    'GitHub gave no answer about your memberships, so nothing was decided: try again in a minute',
+    'GitHub gave no answer about your memberships, so nothing was decided: try again shortly',
     {
       cause: error,
     },

@@ -150,6 +150,7 @@ async function revokeAuthority(tx: Tx, ca: Ca, value: string, nowMs: number): Pr
       `${wanted} is no key of this CA: give the whole public key line to revoke an old one`,
     );
   }
+  await revokeSubjectKey(tx, value, nowMs);
   await tx
     .insertInto('authority_revocations')
     .values({ fingerprint: wanted, public_key: formatPublicKeyLine(key), revoked_at: nowMs })
