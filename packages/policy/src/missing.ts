@@ -17,6 +17,8 @@ import {
 
 /** Decisions that one denial may cost at most. */
 export const mostTries = 64;
+/** Ways out that one denial names at most: more are no help to a person. */
+export const mostFound = 16;
 
 interface Try {
   readonly missing: Missing;
@@ -44,7 +46,7 @@ export function findMissing(
       groupsHelp = decide(withAllGroups(request, changes)).allowed;
     }
     if (isOfGroup(each) && groupsHelp === false) continue;
-    if (tries >= mostTries) {
+    if (tries >= mostTries || found.size >= mostFound) {
       skipped.set(kind, (skipped.get(kind) ?? 0) + 1);
       continue;
     }
