@@ -56,8 +56,11 @@ export class Stage {
     this.caConfiguration = join(folder, 'ca', 'ca.yaml');
   }
 
-  /** Stand-in and CA up, nobody logged in yet. `say` is told what happens. */
-  static async open(say: (text: string) => void = () => undefined): Promise<Stage> {
+  /** Stand-in and CA up, nobody logged in yet. `say` is told what happens; `services` is the text of services.yaml. */
+  static async open(
+    say: (text: string) => void = () => undefined,
+    options: { readonly services?: string } = {},
+  ): Promise<Stage> {
     const folder = mkdtempSync(join(tmpdir(), 'beacon-demo-'));
     const caPort = await freePort();
     const callback = `http://127.0.0.1:${caPort}/sign-in/github/callback`;
@@ -65,7 +68,7 @@ export class Stage {
     const stage = new Stage(folder, standin, caPort);
     try {
       say(`GitHub stand-in on ${standin.url}`);
-      await stage.#makeCa(caPort);
+      await stage.#makeCa(caPort, options.services);
       await stage.serve();
       say(`certificate authority on ${stage.caUrl}, its files in ${join(folder, 'ca')}`);
       return stage;
@@ -116,7 +119,7 @@ export class Stage {
     return { status, stdout, stderr };
   }
 
-  async #makeCa(port: number): Promise<void> {
+  async #makeCa(port: number, services: string | undefined): Promise<void> {
     const ca = join(this.folder, 'ca');
     const made = await this.beacon('operator', [
       ...[
@@ -143,6 +146,7 @@ export class Stage {
     if (made.status !== 0) throw new Error(`beacon ca init failed:\n${made.stdout}${made.stderr}`);
     writeFileSync(join(ca, 'keys', 'github_client_secret'), `${CLIENT_SECRET}\n`, { mode: 0o600 });
     appendFileSync(join(ca, 'policy', 'policy.cedar'), demoPolicy(this.login));
+    if (services !== undefined) writeFileSync(join(ca, 'services.yaml'), services);
   }
 
   /** Starts the CA's server and waits until it is ready. */
