@@ -1,0 +1,205 @@
+/**
+ * A real sshd on a loopback port, that trusts nothing but the CA keys it is given, and OpenSSH's ssh against it. Each
+ * has its own host id and admits the person who runs the tests as `<login>@<host id>`. It ends by its process id.
+ */
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  createHostCa,
+  formatCertificateLine,
+  formatPrivateKey,
+  formatPublicKeyLine,
+  generateKey,
+  type PublicKey,
+  type Signer,
+  signHostCertificate,
+} from '@beacon/ssh';
+
+const SSHD = '/usr/sbin/sshd';
+
+/** The Unix account that the tests log in as: the one that runs them, root or not. */
+export const LOGIN = userInfo().username;
+
+export interface LoginAttempt {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** What sshd wrote meanwhile. */
+  readonly log: string;
+}
+
+export interface LoginOptions {
+  /** The text of a private key file. */
+  readonly privateKey: string;
+  readonly certificate: Buffer;
+  readonly command?: string;
+  /** The host id that the host certificate must name; that of the sshd when left out. */
+  readonly expectedHost?: string;
+}
+
+export class Sshd {
+  readonly hostId: string;
+  readonly #directory: string;
+  readonly #port: number;
+  readonly #hostCaLine: string;
+  readonly #child: ChildProcess;
+  #log = '';
+  #attempts = 0;
+
+  private constructor(
+    hostId: string,
+    directory: string,
+    port: number,
+    hostCaLine: string,
+    child: ChildProcess,
+  ) {
+    this.hostId = hostId;
+    this.#directory = directory;
+    this.#port = port;
+    this.#hostCaLine = hostCaLine;
+    this.#child = child;
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#log += text;
+    });
+  }
+
+  static async start(hostId: string, hostCa: Signer, userCas: readonly PublicKey[]): Promise<Sshd> {
+    if (!existsSync(SSHD)) throw new Error(`${SSHD} is missing: install the package openssh-server`);
+    if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+    const directory = mkdtempSync(join(tmpdir(), 'beacon-sshd-'));
+    const place = (name: string): string => join(directory, name);
+    const { privateKey, publicKey } = generateKey('ssh-ed25519');
+    const now = BigInt(Math.floor(Date.now() / 1000));
+    const certificate = await signHostCertificate(
+      {
+        publicKey,
+        serial: 1n,
+        keyId: `beacon/host/${hostId}`,
+        principals: [hostId],
+        validAfter: now - 60n,
+        validBefore: now + 3600n,
+      },
+      createHostCa(hostCa),
+      Buffer.alloc(32, 1),
+    );
+    writeFileSync(place('host_key'), await formatPrivateKey(privateKey), { mode: 0o600 });
+    writeFileSync(place('host_key-cert.pub'), `${formatCertificateLine(certificate)}\n`);
+    writeFileSync(place('user_ca.pub'), userCas.map((key) => `${formatPublicKeyLine(key)}\n`).join(''));
+    writeFileSync(place('principals'), `${LOGIN}@${hostId}\n`);
+    const port = await freePort();
+    const config = [
+      `ListenAddress 127.0.0.1:${port}`,
+      `HostKey ${place('host_key')}`,
+      `HostCertificate ${place('host_key-cert.pub')}`,
+      `TrustedUserCAKeys ${place('user_ca.pub')}`,
+      `AuthorizedPrincipalsFile ${place('principals')}`,
+      'AuthorizedKeysFile none',
+      'PasswordAuthentication no',
+      'KbdInteractiveAuthentication no',
+      'PermitRootLogin prohibit-password',
+      'UsePAM no',
+      // The folder of temporary files is everybody's.
+      'StrictModes no',
+      'PidFile none',
+      'LogLevel VERBOSE',
+    ];
+    writeFileSync(place('sshd_config'), `${[...config, 'PerSourcePenalties no'].join('\n')}\n`);
+    // Before 9.8 there were no penalties to switch off.
+    if (spawnSync(SSHD, ['-t', '-f', place('sshd_config')]).status !== 0) {
+      writeFileSync(place('sshd_config'), `${config.join('\n')}\n`);
+    }
+    const child = spawn(SSHD, ['-D', '-e', '-f', place('sshd_config')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const sshd = new Sshd(hostId, directory, port, formatPublicKeyLine(hostCa.publicKey), child);
+    await sshd.#untilListening();
+    return sshd;
+  }
+
+  /** Runs OpenSSH's ssh with the key and the certificate and nothing of the machine's own configuration. */
+  async login({
+    privateKey,
+    certificate,
+    command = 'echo it-ran',
+    expectedHost = this.hostId,
+  }: LoginOptions): Promise<LoginAttempt> {
+    this.#attempts += 1;
+    const place = (name: string): string => join(this.#directory, `${this.#attempts}-${name}`);
+    writeFileSync(place('key'), privateKey, { mode: 0o600 });
+    writeFileSync(place('key-cert.pub'), `${formatCertificateLine(certificate)}\n`);
+    writeFileSync(place('known_hosts'), `@cert-authority ${expectedHost} ${this.#hostCaLine}\n`);
+    const options = [
+      'BatchMode=yes',
+      'IdentitiesOnly=yes',
+      'IdentityAgent=none',
+      `CertificateFile=${place('key-cert.pub')}`,
+      `UserKnownHostsFile=${place('known_hosts')}`,
+      'GlobalKnownHostsFile=none',
+      'StrictHostKeyChecking=yes',
+      `HostKeyAlias=${expectedHost}`,
+      'HostKeyAlgorithms=ssh-ed25519-cert-v01@openssh.com',
+    ].flatMap((option) => ['-o', option]);
+    const from = this.#log.length;
+    const target = ['-p', String(this.#port), `${LOGIN}@127.0.0.1`];
+    const attempt = await run('ssh', ['-F', 'none', '-i', place('key'), ...options, ...target, command]);
+    // sshd's last line about a connection may come after ssh has ended.
+    await delay(50);
+    return { ...attempt, log: this.#log.slice(from) };
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.kill('SIGTERM');
+    await ended;
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async #untilListening(): Promise<void> {
+    for (let attempt = 0; attempt < 200; attempt += 1) {
+      if (await isListening(this.#port)) return;
+      if (this.#child.exitCode !== null) break;
+      await delay(50);
+    }
+    throw new Error(`sshd did not start: ${this.#log}`);
+  }
+}
+
+function run(program: string, arguments_: readonly string[]): Promise<Omit<LoginAttempt, 'log'>> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      program,
+      arguments_,
+      { encoding: 'utf8', timeout: 30_000 },
+      (_, stdout, stderr) => {
+        resolve({ status: child.exitCode, stdout, stderr });
+      },
+    );
+    child.stdin?.end();
+  });
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => {
+        if (address !== null && typeof address === 'object') resolve(address.port);
+        else reject(new Error('no free port'));
+      });
+    });
+  });
+}
