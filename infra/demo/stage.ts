@@ -250,7 +250,7 @@ function population(callback: string) {
 function demoPolicy(login: string): string {
   return `
 @id("web-team-logs-in")
-@max_lifetime("5m")
+@max_lifetime("15m")
 @extensions("permit-pty")
 permit (
   principal in Team::"github:7001",

@@ -254,7 +254,7 @@ export async function createAuthorizationServer(
       return withBrowser((req, res) => interactions.show(req, res, uid));
     if (uid !== undefined && method === 'POST')
       return withBrowser((req, res) => interactions.decide(req, res, uid));
-    if (method === 'GET' && path === paths.authorization) {
+    if (method === 'GET' && (path === paths.authorization || path.startsWith(`${paths.authorization}/`))) {
       return (request, response) => {
         forgetAuthorization(request);
         return toProvider(request, response);
@@ -288,7 +288,6 @@ export async function createAuthorizationServer(
 const PROVIDER_ROUTES = [
   /^GET \/[.]well-known\/(oauth-authorization-server|jwks[.]json)$/,
   /^POST \/oauth\/(token|revoke|device)$/,
-  /^GET \/oauth\/authorize\/[A-Za-z0-9_-]+$/,
   /^GET \/device\/[A-Za-z0-9_-]+$/,
 ];
 

@@ -33,9 +33,11 @@ export function decide(ca: Ca, question: Question): Decision {
   });
 }
 
-/** A denial as the answer `denied`: its reason, and what one change would have allowed it. */
+/** A denial as the answer `denied`, in one line: its reason, and what one change would have allowed it. */
 export function denialError(denial: Denied, what: string): CaError {
-  return new CaError('policy-denied', `${what}. ${explain(denial)}`, { denial: denialFacts(denial) });
+  const [reason, ...ways] = explain(denial).split('\n');
+  const help = ways.length === 0 ? '' : ` ${ways.join(' ').replaceAll(' - ', ' ')}.`;
+  return new CaError('policy-denied', `${what}. ${reason}${help}`, { denial: denialFacts(denial) });
 }
 
 /** What a denial says to programs. */

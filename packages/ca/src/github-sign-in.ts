@@ -186,7 +186,9 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
         await github.deleteToken(token).catch(() => undefined);
         throw new SignInRefusal('person-disabled', { person });
       }
+      const unused = request.session.signIn?.githubToken;
       await renewSession(request);
+      if (unused !== undefined) await github.deleteToken(unused).catch(() => undefined);
       request.session.signIn = { purpose: pending, person, loginName: login, githubToken: token };
       request.session.xsrf = randomBytes(24).toString('base64url');
       await saveSession(request);

@@ -10,7 +10,7 @@ import { formatLifetime, parseLifetime } from './lifetime.ts';
 import type { CommandAsked, Decision, DenialCode, Invocation, PolicyRequest } from './request.ts';
 import { type RecordReader, ValueReader } from './value-reader.ts';
 
-/** One case. What a file leaves out: 15 minutes, service `cli`, source 192.0.2.1, noon of 2026-01-01 UTC. */
+/** One case. What a file leaves out: 15 minutes, service `beacon-cli`, source 192.0.2.1, noon of 2026-01-01 UTC. */
 export interface PolicyCase {
   readonly name: string;
   readonly person: {
@@ -116,7 +116,7 @@ function readCase(entry: RecordReader<CaseKey>): PolicyCase {
     host: onHost ? entry.read('host').readText() : null,
     login: text('login'),
     lifetimeSeconds: entry.has('lifetime') ? readLifetime(entry.read('lifetime')) : 900,
-    service: text('service') ?? 'cli',
+    service: text('service') ?? 'beacon-cli',
     source: text('source') ?? '192.0.2.1',
     at: entry.has('at') ? readTime(entry.read('at')) : new Date('2026-01-01T12:00:00.000Z'),
     expect,

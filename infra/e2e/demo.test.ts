@@ -1,0 +1,28 @@
+/** The main job, as a newcomer sees it: `scripts/demo --once`, with the build that the tests stand on. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect, test } from '@jest/globals';
+
+const root = join(import.meta.dirname, '..', '..');
+
+test('from a login to a command on a real host, and every refusal beside the control that works', () => {
+  const demo = spawnSync(join(root, 'scripts', 'demo'), ['--once'], { encoding: 'utf8', timeout: 240_000 });
+  const last = demo.stdout.trim().split('\n').at(-1) ?? '';
+  const shown = { ok: true, control: true };
+  expect({ talk: demo.status === 0 ? '' : demo.stderr, report: JSON.parse(last) as unknown }).toEqual({
+    talk: '',
+    report: {
+      demo: 'once',
+      ok: true,
+      checks: {
+        command_runs: shown,
+        other_host: shown,
+        changed_byte: shown,
+        expired: shown,
+        revoked: shown,
+        outside_team: shown,
+        session_ended: shown,
+      },
+    },
+  });
+}, 300_000);
