@@ -13,16 +13,15 @@
  */
 import { Buffer } from 'node:buffer';
 import { SshError } from './error.ts';
+import { joinKeyLine, splitKeyLine } from './key-line.ts';
 import { type CertificateOption, decodeOptions } from './options.ts';
 import {
   decodePublicKey,
-  joinKeyLine,
   keyFromParts,
   PUBLIC_KEY_TYPES,
   type PublicKey,
   type PublicKeyType,
   readKeyParts,
-  splitKeyLine,
 } from './public-key.ts';
 import { verifySignature } from './signature.ts';
 import { MAX_BLOB_BYTES, Reader } from './wire.ts';

@@ -6,9 +6,11 @@
  */
 import { Buffer } from 'node:buffer';
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { isEd25519Point } from './ed25519-point.ts';
 import { SshError } from './error.ts';
+import { joinKeyLine, splitKeyLine } from './key-line.ts';
 import { isOnCurve, type NistCurve } from './nist-curve.ts';
-import { MAX_BLOB_BYTES, Reader, Writer } from './wire.ts';
+import { Reader, Writer } from './wire.ts';
 
 /** The key types that this package knows. DSA is gone from OpenSSH and unknown here. */
 export const PUBLIC_KEY_TYPES = [
@@ -40,17 +42,9 @@ export type KeyParts =
     }
   | { readonly family: 'rsa'; readonly exponent: Buffer; readonly modulus: Buffer };
 
-/** A key line taken apart: what its blob holds is for the caller to decode. */
-export interface KeyLine {
-  readonly type: string;
-  readonly blob: Buffer;
-  readonly comment: string;
-}
-
 const MAX_KEY_BYTES = 4096;
 const MAX_RSA_BITS = 16_384;
 const MIN_RSA_BITS = 1024;
-const MAX_COMMENT_CHARACTERS = 1024;
 
 const CURVE_OF: Readonly<Record<string, NistCurve>> = {
   'ecdsa-sha2-nistp256': 'nistp256',
@@ -161,34 +155,6 @@ export function formatPublicKeyLine(key: PublicKey, comment = ''): string {
   return joinKeyLine(key.type, key.blob, comment);
 }
 
-/** Takes a key or certificate line apart: one space between parts, exact base64, a comment without controls. */
-export function splitKeyLine(line: string): KeyLine {
-  const text = line.endsWith('\n') ? line.slice(0, -1) : line;
-  if (text.length > MAX_BLOB_BYTES * 2) {
-    throw new SshError(
-      'wire-too-long',
-      'the key line is longer than any key or certificate that sshd accepts',
-    );
-  }
-  const match = /^([a-z0-9.@-]{1,64}) ([A-Za-z0-9+/]+={0,2})(?: (.*))?$/u.exec(text);
-  const [, type, base64, comment = ''] = match ?? [];
-  if (type === undefined || base64 === undefined) {
-    throw new SshError('key-line-malformed', 'this is no line of the form "type base64 comment"');
-  }
-  checkComment(comment);
-  const blob = Buffer.from(base64, 'base64');
-  if (blob.toString('base64') !== base64) {
-    throw new SshError('key-line-malformed', 'the base64 of the key line is not exact');
-  }
-  return { type, blob, comment };
-}
-
-/** The counterpart of `splitKeyLine`, without a newline. */
-export function joinKeyLine(type: string, blob: Buffer, comment: string): string {
-  checkComment(comment);
-  return `${type} ${blob.toString('base64')}${comment === '' ? '' : ` ${comment}`}`;
-}
-
 /** `SHA256:…`, as `ssh-keygen -l` and sshd's log print it. */
 export function fingerprint(key: PublicKey): string {
   return `SHA256:${createHash('sha256').update(key.blob).digest('base64').replace(/=+$/, '')}`;
@@ -262,31 +228,10 @@ function jsonWebKey(parts: KeyParts): JsonWebKey {
   }
 }
 
-/**
- * The y coordinates of the eight Ed25519 points of small order. Whoever "has" such a key needs no private key to
- * sign, so that a certificate for it would be everybody's.
- */
-const SMALL_ORDER_Y: ReadonlySet<string> = new Set([
-  '0100000000000000000000000000000000000000000000000000000000000000',
-  '0000000000000000000000000000000000000000000000000000000000000000',
-  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
-  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
-]);
-
-const ED25519_PRIME = 2n ** 255n - 19n;
-
 function readEd25519Point(reader: Reader): Buffer {
   const point = reader.string('Ed25519 key', 32);
-  const y = Buffer.from(point);
-  const last = y[31];
-  if (last === undefined) throw new SshError('key-malformed', 'an Ed25519 key has 32 bytes');
-  y[31] = last & 0x7f;
-  if (SMALL_ORDER_Y.has(y.toString('hex'))) {
-    throw new SshError('key-malformed', 'this Ed25519 key has small order: anybody could sign with it');
-  }
-  if (last >= 0x7f && BigInt(`0x${y.reverse().toString('hex')}`) >= ED25519_PRIME) {
-    throw new SshError('key-malformed', 'the Ed25519 key is not in its canonical form');
+  if (!isEd25519Point(point)) {
+    throw new SshError('key-malformed', 'the Ed25519 key is not canonical, or anybody could sign with it');
   }
   return point;
 }
@@ -333,10 +278,4 @@ function bitLength(magnitude: Buffer): number {
 
 function isOdd(magnitude: Buffer): boolean {
   return ((magnitude.at(-1) ?? 0) & 1) === 1;
-}
-
-function checkComment(comment: string): void {
-  if (comment.length > MAX_COMMENT_CHARACTERS || /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/u.test(comment)) {
-    throw new SshError('key-line-malformed', 'the comment has control characters or is too long');
-  }
 }

@@ -3,7 +3,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PublicKey, parsePublicKeyLine, splitKeyLine } from '../src/public-key.ts';
+import { splitKeyLine } from '../src/key-line.ts';
+import { type PublicKey, parsePublicKeyLine } from '../src/public-key.ts';
 
 const folder = join(import.meta.dirname, 'vectors');
 
