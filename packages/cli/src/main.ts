@@ -6,11 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { ClientError, plainText } from '@beacon/client';
-import { type ProblemKind, ProtocolError } from '@beacon/protocol';
+import { type ProblemKind, ProtocolError, problemKinds } from '@beacon/protocol';
 import { SshError } from '@beacon/ssh/error';
 import { CommanderError } from 'commander';
 import type { Context } from './context.ts';
-import { CliError } from './error.ts';
+import { formatMissing } from './missing.ts';
 import { findPlace } from './place.ts';
 import { createProgram } from './program.ts';
 import { createTerminal, type Terminal } from './terminal.ts';
@@ -58,18 +58,26 @@ function failure(error: unknown, terminal: Terminal): number {
     for (const line of remedy(error)) terminal.talk(line);
     return STATUS[error.kind];
   }
-  if (error instanceof CliError) {
-    terminal.talk(`beacon: ${error.message}`);
-    return STATUS[error.kind];
-  }
   if (error instanceof SshError || error instanceof ProtocolError) {
     terminal.talk(`beacon: ${error.message}`);
     return STATUS.invalid;
   }
-  terminal.talk(
-    `beacon: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-  );
+  const kind = kindOf(error);
+  if (error instanceof Error && kind !== undefined) {
+    for (const [at, line] of error.message.trimEnd().split('\n').entries()) {
+      terminal.talk(at === 0 ? `beacon: ${line}` : line);
+    }
+    return STATUS[kind];
+  }
+  const said = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  for (const line of `beacon: internal error, please report it: ${said}`.split('\n')) terminal.talk(line);
   return STATUS.internal;
+}
+
+/** Errors of this package and of those that are loaded when needed say their kind themselves. */
+function kindOf(error: unknown): ProblemKind | undefined {
+  if (typeof error !== 'object' || error === null || !('kind' in error)) return undefined;
+  return problemKinds.find((kind) => kind === error.kind);
 }
 
 /** What the person can do about it. */
@@ -86,7 +94,10 @@ function remedy(error: ClientError): readonly string[] {
 
 function missing(list: unknown): string[] {
   if (!Array.isArray(list)) return [];
-  return list.slice(0, 20).map((one) => `missing: ${plainText(JSON.stringify(one), 300)}`);
+  return list
+    .filter((one) => typeof one === 'object' && one !== null)
+    .slice(0, 20)
+    .map((one) => `missing: ${plainText(formatMissing(one), 300)}`);
 }
 
 function descendants(command: ReturnType<typeof createProgram>): ReturnType<typeof createProgram>[] {

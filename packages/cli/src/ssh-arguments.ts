@@ -8,7 +8,7 @@ import { isAbsolute } from 'node:path';
 import { usageError } from './error.ts';
 
 /** Host keys are believed by certificate alone; SHA-1 is not among them. */
-const HOST_KEY_ALGORITHMS = [
+export const HOST_KEY_ALGORITHMS = [
   'ssh-ed25519-cert-v01@openssh.com',
   'ecdsa-sha2-nistp256-cert-v01@openssh.com',
   'ecdsa-sha2-nistp384-cert-v01@openssh.com',

@@ -99,10 +99,12 @@ async function readBody(response: Response, maxBytes: number): Promise<Buffer> {
 
 /** The system's word for a failed connection, such as ECONNREFUSED. */
 function reason(error: unknown): string | undefined {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+  let cause = error;
+  for (let depth = 0; depth < 5 && typeof cause === 'object' && cause !== null; depth++) {
     if ('code' in cause && typeof cause.code === 'string' && /^[A-Z][A-Z0-9_]{2,60}$/.test(cause.code)) {
       return cause.code;
     }
+    cause = 'cause' in cause ? cause.cause : undefined;
   }
   return undefined;
 }

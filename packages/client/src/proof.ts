@@ -51,7 +51,8 @@ export function importProofKey(stored: StoredProofKey): ProofKey {
     KEY_BYTES.test(stored.d)
   ) {
     try {
-      return fromPrivateKey(createPrivateKey({ key: { ...stored }, format: 'jwk' }));
+      const key = fromPrivateKey(createPrivateKey({ key: { ...stored }, format: 'jwk' }));
+      if (key.publicJwk.x === stored.x) return key;
     } catch {
       // Said below: node's own message would not tell what to do.
     }

@@ -1,0 +1,174 @@
+/**
+ * The commands that administer a CA: through its API as the logged-in person, or, for what is done on the CA's machine
+ * alone with its files, handed on whole to `@beacon/ca`, which nothing else here ever loads.
+ */
+import type { Command } from 'commander';
+import { collect, type Finish, JSON_OPTION, type Json, REASON_OPTION } from './command-options.ts';
+import type { Context } from './context.ts';
+import type { ExplainOptions } from './explain.ts';
+import type { AddHostOptions, ChangeOptions } from './hosts.ts';
+import type { TailOptions } from './records.ts';
+import type { RevokeOptions } from './revoke.ts';
+
+export function addCa(program: Command, context: Context, finish: Finish): void {
+  const ca = program.command('ca').description('administer the certificate authority');
+  forward(ca, ['ca', 'init'], "make a CA's folder: keys, configuration, example policy", finish);
+  forward(ca, ['ca', 'serve'], 'run the CA', finish);
+  forward(ca, ['ca', 'check'], "check a CA's folder and configuration", finish);
+  forward(ca, ['ca', 'service'], 'key, list, check: the services that may act for people', finish);
+  addHosts(ca, context, finish);
+  addPersons(ca, context, finish);
+}
+
+function addHosts(ca: Command, context: Context, finish: Finish): void {
+  const host = ca.command('host').description('the machines that certificates can be issued for');
+  host
+    .command('add')
+    .description('register a host and print its host certificate')
+    .argument('<id>', 'the host id, such as build-01')
+    .requiredOption('--address <host[:port]>', 'where ssh connects to; the port is 22 unless given')
+    .requiredOption('--login <name>', 'a Unix login that certificates may enter; may be repeated', collect)
+    .option('--label <k=v>', 'a label for policies; may be repeated', collect, [])
+    .option('--pool <name>', 'a pool for policies; may be repeated', collect, [])
+    .requiredOption(
+      '--host-key <file>',
+      "the host's own public key, such as /etc/ssh/ssh_host_ed25519_key.pub",
+    )
+    .option(...JSON_OPTION)
+    .action(async (id: string, options: AddHostOptions) =>
+      finish(await (await import('./hosts.ts')).addHost(context, id, options)),
+    );
+  host
+    .command('list')
+    .description('list the hosts')
+    .option(...JSON_OPTION)
+    .action(async (options: Json) => finish(await (await import('./hosts.ts')).listHosts(context, options)));
+  for (const change of ['disable', 'enable'] as const) {
+    host
+      .command(change)
+      .description(
+        change === 'disable' ? 'issue no more certificates for a host' : 'issue certificates for it again',
+      )
+      .argument('<id>', 'the host id')
+      .option(...REASON_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (id: string, options: ChangeOptions) =>
+        finish(await (await import('./hosts.ts')).changeHost(context, id, change, options)),
+      );
+  }
+}
+
+function addPersons(ca: Command, context: Context, finish: Finish): void {
+  const person = ca.command('person').description('who may ask at all');
+  person
+    .command('list')
+    .description('list who is disabled')
+    .option(...JSON_OPTION)
+    .action(async (options: Json) =>
+      finish(await (await import('./persons.ts')).listDisabledPersons(context, options)),
+    );
+  for (const change of ['disable', 'enable'] as const) {
+    person
+      .command(change)
+      .description(
+        change === 'disable' ? "end a person's sessions and let them begin no more" : 'let them log in again',
+      )
+      .argument('<person>', '<provider>:<numeric id>, such as github:583231')
+      .option(...REASON_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (id: string, options: ChangeOptions) =>
+        finish(await (await import('./persons.ts')).changePerson(context, id, change, options)),
+      );
+  }
+}
+
+export function addRevoke(program: Command, context: Context, finish: Finish): void {
+  program
+    .command('revoke')
+    .description('take back certificates that have not expired, by exactly one of these')
+    .option('--serial <number>', 'one certificate')
+    .option('--grant <id>', "a grant's certificate")
+    .option('--person <person>', 'all of a person; also ends their sessions')
+    .option('--key <file or SHA256:…>', 'all for this public key')
+    .option('--ca-key <file or SHA256:…>', 'all that this CA key signed')
+    .option('--halt', "also stop the undo of these grants' commands on hosts", false)
+    .option(...REASON_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (options: RevokeOptions) =>
+      finish(await (await import('./revoke.ts')).revoke(context, options)),
+    );
+}
+
+export function addPolicy(program: Command, context: Context, finish: Finish): void {
+  const policy = program.command('policy').description('check, test and question the policy');
+  forward(policy, ['policy', 'check'], 'check policy files against the schema', finish);
+  forward(policy, ['policy', 'test'], 'run the cases of a file', finish);
+  policy
+    .command('explain')
+    .description('ask the CA what it would decide, and why; 77 when it would deny')
+    .requiredOption('--host <id>', 'the host')
+    .option('--login <name>', "the login; by default the host's only one")
+    .option('--person <person>', 'for another than yourself (needs ca.decisions)')
+    .option('--service <id>', 'as if asked through this service (needs ca.decisions)')
+    .option('--command <name>', 'for this command instead of a login by ssh')
+    .option('--param <name=value>', 'a parameter of the command; may be repeated', collect, [])
+    .option('--lifetime <time>', 'how long the certificate would live, 30s to 1h', '15m')
+    .option(...JSON_OPTION)
+    .action(async (options: ExplainOptions) =>
+      finish(await (await import('./explain.ts')).explain(context, options)),
+    );
+}
+
+export function addRecords(program: Command, context: Context, finish: Finish): void {
+  const records = program.command('records').description('what happened, as the CA wrote it down');
+  records
+    .command('tail')
+    .description('print the newest records')
+    .option('-n, --lines <number>', 'how many', '20')
+    .option('--after <seq>', 'from behind this record on instead')
+    .option('--person <person>', 'only of this person')
+    .option('--host <id>', 'only of this host')
+    .option('--grant <id>', 'only of this grant')
+    .option('-f, --follow', 'go on with those that follow', false)
+    .option('--json', 'print the exact lines', false)
+    .action(async (options: TailOptions) =>
+      finish(await (await import('./records.ts')).tailRecords(context, options)),
+    );
+  records
+    .command('verify')
+    .description("recompute the chain and hold it against the CA's checkpoint and this machine's memory")
+    .option('--store <file>', "read a CA's store on this machine instead of asking the CA")
+    .option('--anchor <seq:hash>', 'with --store: a head that must stand in it; may be repeated', collect, [])
+    .option(...JSON_OPTION)
+    .action(async (options: Json & { readonly store?: string; readonly anchor: readonly string[] }) => {
+      if (options.store === undefined) {
+        finish(await (await import('./records-verify.ts')).verifyRecords(context, options));
+        return;
+      }
+      const anchors = options.anchor.flatMap((anchor) => ['--anchor', anchor]);
+      const json = options.json ? ['--json'] : [];
+      finish(await runCa(['records', 'verify', '--store', options.store, ...anchors, ...json]));
+    });
+}
+
+/** A command of `@beacon/ca`: everything behind its name goes there as it was typed. */
+function forward(
+  parent: Command,
+  words: readonly [string, string],
+  description: string,
+  finish: Finish,
+): void {
+  parent
+    .command(words[1])
+    .description(`${description} (on the CA's machine)`)
+    .argument('[arguments...]')
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (given: string[]) => finish(await runCa([...words, ...given])));
+}
+
+async function runCa(argv: readonly string[]): Promise<number> {
+  const { main } = await import('@beacon/ca');
+  return main(argv);
+}

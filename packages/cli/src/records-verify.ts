@@ -1,0 +1,128 @@
+/**
+ * `beacon records verify`: reads the CA's whole chain over the API, recomputes it, and holds it against two witnesses: the
+ * CA's signed checkpoint, and the head that this machine kept from the last time. A CA that cut, changed or forked its
+ * records can fool neither the hashes nor a machine that remembers.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { type CaApi, discoverCa, fetchJwks, verifyCheckpoint } from '@beacon/client';
+import { FIRST_PREVIOUS, hashRecord, parseRecord } from '@beacon/protocol/record';
+import { parseStrictJson } from '@beacon/protocol/strict-json';
+import { type Context, openCa } from './context.ts';
+import { CliError } from './error.ts';
+import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from './private-file.ts';
+
+interface Head {
+  readonly seq: number;
+  readonly hash: string;
+}
+
+const PAGE = '500';
+
+export async function verifyRecords(context: Context, options: { readonly json: boolean }): Promise<number> {
+  const { terminal, place } = context;
+  const { api, credentials } = await openCa(context);
+  const metadata = await discoverCa(credentials.issuer);
+  // Taken first: what it names must then be among the records that are read.
+  const checkpoint = await verifyCheckpoint(await api.checkpoint(), await fetchJwks(metadata.jwksUri));
+  const name = createHash('sha256').update(credentials.issuer).digest('hex').slice(0, 16);
+  const anchorFile = join(place.stateDirectory, 'anchors', `${name}.json`);
+  const anchor = await readAnchor(anchorFile);
+  const witnesses = new Map<string, Head>([['the signed checkpoint', checkpoint]]);
+  if (anchor !== undefined) witnesses.set('what this machine remembers', anchor);
+  const head = await recompute(api, witnesses);
+  await ensurePrivateDirectory(place.stateDirectory);
+  await ensurePrivateDirectory(join(place.stateDirectory, 'anchors'));
+  await writePrivateFile(anchorFile, `${JSON.stringify({ v: 1, seq: head.seq, hash: head.hash })}\n`);
+  if (options.json) {
+    terminal.json({
+      ok: true,
+      count: head.seq,
+      head,
+      checkpoint: { seq: checkpoint.seq, hash: checkpoint.hash, time: checkpoint.time },
+      anchor: anchor ?? null,
+    });
+    return 0;
+  }
+  terminal.out(`ok: ${head.seq} records, head ${head.hash}`);
+  terminal.out(`the CA's signed checkpoint stands at record ${checkpoint.seq}, of ${checkpoint.time}`);
+  terminal.out(
+    anchor === undefined
+      ? 'no anchor was kept before; from now on this head is'
+      : `the anchor kept before, record ${anchor.seq}, still stands where it stood`,
+  );
+  return 0;
+}
+
+/** The head that all records lead to. Throws CliError `records-broken` naming the first record that does not hold. */
+async function recompute(api: CaApi, witnesses: ReadonlyMap<string, Head>): Promise<Head> {
+  let head: Head = { seq: 0, hash: FIRST_PREVIOUS };
+  compare(witnesses, head);
+  for (;;) {
+    const { records } = await api.records({ after: String(head.seq), limit: PAGE });
+    if (records.length === 0) break;
+    for (const line of records) {
+      head = follow(head, line);
+      compare(witnesses, head);
+    }
+  }
+  for (const [name, witness] of witnesses) {
+    if (witness.seq > head.seq) {
+      throw broken(
+        head.seq + 1,
+        `records are gone: ${name} knows of ${witness.seq}, and there are ${head.seq}`,
+      );
+    }
+  }
+  return head;
+}
+
+function follow(head: Head, line: string): Head {
+  const seq = head.seq + 1;
+  let record: ReturnType<typeof parseRecord>;
+  try {
+    record = parseRecord(line);
+  } catch (error) {
+    throw broken(seq, error instanceof Error ? error.message : 'it cannot be read');
+  }
+  if (record.chain !== 'ca') throw broken(seq, 'it belongs to another chain');
+  if (record.seq !== seq) throw broken(seq, `it is numbered ${record.seq}`);
+  if (record.prev !== head.hash) throw broken(seq, 'it does not follow from the record before it');
+  return { seq, hash: hashRecord(line) };
+}
+
+function compare(witnesses: ReadonlyMap<string, Head>, head: Head): void {
+  for (const [name, witness] of witnesses) {
+    if (witness.seq === head.seq && witness.hash !== head.hash)
+      throw broken(head.seq, `it is not the one that ${name} names`);
+  }
+}
+
+function broken(seq: number, why: string): CliError {
+  return new CliError(
+    'records-broken',
+    'internal',
+    `the CA's records do not verify: record ${seq}: ${why}. Keep this output, trust no certificate of this CA until it is explained`,
+  );
+}
+
+async function readAnchor(file: string): Promise<Head | undefined> {
+  const text = await readPrivateFile(file);
+  if (text === undefined) return undefined;
+  try {
+    const value = parseStrictJson(text);
+    if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+      const { v, seq, hash, ...unknown } = value;
+      const isHead =
+        typeof seq === 'number' && seq >= 0 && typeof hash === 'string' && /^[0-9a-f]{64}$/.test(hash);
+      if (v === 1 && isHead && Object.keys(unknown).length === 0) return { seq, hash };
+    }
+  } catch {
+    // Said below.
+  }
+  throw new CliError(
+    'file-malformed',
+    'invalid',
+    `${file} is damaged: find out why, then remove it to begin anew`,
+  );
+}
