@@ -35,7 +35,6 @@ export type SshErrorCode =
   | 'option-wrong-kind'
   | 'option-too-long'
   // certificates, while decoding
-  | 'certificate-malformed'
   | 'certificate-type-unsupported'
   | 'certificate-kind'
   | 'certificate-principals'
