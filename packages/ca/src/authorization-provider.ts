@@ -7,10 +7,7 @@
  */
 import { calculateJwkThumbprint, decodeProtectedHeader, type JWK } from 'jose';
 import {
-  type Adapter,
   type AdapterFactory,
-  type AdapterPayload,
-  type ClientMetadata,
   type Configuration,
   type ErrorOut,
   errors,
@@ -18,18 +15,20 @@ import {
   type KoaContextWithOIDC,
   Provider,
 } from 'oidc-provider';
+import { addPolling } from './device-polling.ts';
 import {
   audiences,
   CA_AUDIENCE,
   COMMAND_LINE_CLIENT,
-  clientMetadata,
+  createClientAdapter,
   EXCHANGE_GRANT,
   type OauthService,
   SCOPE,
   serviceOfAudience,
 } from './oauth-client.ts';
-import { keyOf, POLL_INTERVAL_MS } from './oauth-store.ts';
+import { keyOf } from './oauth-store.ts';
 import { proofAlgorithms } from './proof.ts';
+import { fixPublicUrl } from './public-url.ts';
 import type { Session, Sessions } from './session.ts';
 
 export const CA_TOKEN_SECONDS = 600;
@@ -126,7 +125,7 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
     };
   }
 
-  const clients = createClientAdapter(clientMetadata(services));
+  const clients = createClientAdapter(services);
   const configuration: Configuration = {
     adapter: (model) => (model === 'Client' ? clients : options.adapter(model)),
     jwks: { keys: [{ ...options.signingJwk, alg: 'EdDSA', use: 'sig' } as never] },
@@ -269,21 +268,6 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
   };
 }
 
-/** Clients are what the reviewed file says and are never written. */
-function createClientAdapter(metadata: readonly ClientMetadata[]): Adapter {
-  const byId = new Map(metadata.map((client) => [client.client_id, client]));
-  const never = async () => undefined;
-  return {
-    find: async (id) => byId.get(id) as AdapterPayload | undefined,
-    upsert: never,
-    findByUid: never,
-    findByUserCode: never,
-    consume: never,
-    destroy: never,
-    revokeByGrantId: never,
-  };
-}
-
 /** One prompt: a sign-in at GitHub and the person's word, made for this request. Nothing earlier stands for it. */
 function signInPolicy(): interactionPolicy.DefaultPolicy {
   const { base, Check, Prompt } = interactionPolicy;
@@ -311,42 +295,4 @@ async function checkSameKey(ctx: KoaContextWithOIDC, session: Session | undefine
   if (session === undefined || thumbprint === undefined || session.keyThumbprint !== thumbprint) {
     throw new errors.InvalidGrant('the session is bound to another key');
   }
-}
-
-/** oidc-provider makes its URLs, and what a proof must name, from the request's `Host`; here they are the configured ones. */
-function fixPublicUrl(provider: Provider, issuer: string): void {
-  const { host, protocol, origin } = new URL(issuer);
-  const fixed: Record<string, (this: { readonly originalUrl: string }) => unknown> = {
-    host: () => host,
-    protocol: () => protocol.slice(0, -1),
-    secure: () => protocol === 'https:',
-    origin: () => origin,
-    href() {
-      return new URL(this.originalUrl, origin).href;
-    },
-  };
-  for (const [name, get] of Object.entries(fixed)) Object.defineProperty(provider.request, name, { get });
-}
-
-/** RFC 8628 section 3.2 (`interval`) and 3.5 (`slow_down`), which the library leaves out; and no link that carries the code. */
-function addPolling(provider: Provider, polledTooSoon: (deviceCode: string) => Promise<boolean>): void {
-  provider.use(async (ctx, next) => {
-    await next();
-    const { oidc, body } = ctx as KoaContextWithOIDC;
-    if (oidc === undefined || typeof body !== 'object' || body === null) return;
-    const answer = body as Record<string, unknown>;
-    if (oidc.route === 'device_authorization' && ctx.status === 200) {
-      delete answer['verification_uri_complete'];
-      answer['interval'] = POLL_INTERVAL_MS / 1000;
-    }
-    const code = oidc.params?.['device_code'];
-    if (oidc.route === 'token' && answer['error'] === 'authorization_pending' && typeof code === 'string') {
-      if (await polledTooSoon(code)) {
-        ctx.body = {
-          error: 'slow_down',
-          error_description: 'wait 5 seconds longer between two polls from now on',
-        };
-      }
-    }
-  });
 }

@@ -3,15 +3,14 @@
  * everything below `/oauth`, `/device`, `/interaction`, `/sign-in`, `/sign-out` and the metadata, one function that tells
  * who calls the API, and the sessions. What oidc-provider would answer besides the paths listed here is not reachable.
  */
-import { hkdfSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GitHub } from '@beacon/github';
-import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
-import createBrowserSessions from 'express-session';
+import type { Database, GroupCommit, Log, Records, RecordTables, Sealer } from '@beacon/server';
 import { importJWK, type JWK } from 'jose';
 import { type Authenticate, createAuthenticate } from './access-token.ts';
 import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
 import { createAuthorizationProvider, paths } from './authorization-provider.ts';
+import { createBrowserSessions } from './browser-session.ts';
 import { createDevicePages } from './device-pages.ts';
 import {
   type BrowserRequest,
@@ -24,8 +23,9 @@ import type { OauthService } from './oauth-client.ts';
 import { createOauthStore, type OauthTables, pruneArtifacts, revokeArtifacts } from './oauth-store.ts';
 import { type ProofTables, pruneProofs } from './proof-store.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
+import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';
-import { pruneSignIns, SIGN_IN_LIFETIME_MS, SignInStore, type SignInTables } from './sign-in-store.ts';
+import { pruneSignIns, SignInStore, type SignInTables } from './sign-in-store.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 
 /** The tables that this half of the CA needs in its store. */
@@ -88,7 +88,7 @@ export async function createAuthorizationServer(
     deleteToken: (token) => github.deleteToken(token),
     onDeletionFailed: (session, error) =>
       log.warn({ err: error, session: session.id }, 'a GitHub token could not be deleted yet'),
-    ...sessionRecords(records),
+    ...recordSessions(records),
   });
   const oauthStore = createOauthStore({
     database: store,
@@ -150,7 +150,7 @@ export async function createAuthorizationServer(
     maxHours: options.sessionMaxHours,
     sendPage,
   });
-  const withBrowser = browserSessions(issuer, options.signingJwk, signIns);
+  const withBrowser = createBrowserSessions(issuer, options.signingJwk, signIns);
   const answerByProvider = provider.callback();
 
   async function isAllowed(session: Session): Promise<boolean> {
@@ -305,61 +305,4 @@ async function publicKeyOf({ kty, crv, x }: JWK) {
   const key = await importJWK({ kty: kty ?? '', crv: crv ?? '', x: x ?? '' } as JWK, 'EdDSA');
   if (key instanceof Uint8Array) throw new TypeError('the signing key is no public key pair');
   return key;
-}
-
-type Handle = (request: BrowserRequest, response: ServerResponse) => Promise<void>;
-
-/** express-session around a handler. The cookie's key is made from the signing key, so that all replicas have the same. */
-function browserSessions(issuer: string, signingJwk: JWK, store: SignInStore) {
-  const secure = issuer.startsWith('https://');
-  const secret = Buffer.from(
-    hkdfSync('sha256', signingJwk.d ?? '', '', 'beacon sign-in cookie', 32),
-  ).toString('hex');
-  const attach = createBrowserSessions({
-    name: `${secure ? '__Host-' : ''}beacon-sign-in`,
-    secret,
-    store,
-    resave: false,
-    saveUninitialized: false,
-    rolling: false,
-    cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: SIGN_IN_LIFETIME_MS },
-  }) as unknown as (
-    request: IncomingMessage,
-    response: ServerResponse,
-    next: (error?: unknown) => void,
-  ) => void;
-  return (handle: Handle) => (request: IncomingMessage, response: ServerResponse) =>
-    new Promise<void>((resolve, reject) => {
-      // The public URL says whether the browser came by TLS, whatever stands in between.
-      Object.defineProperty(request, 'secure', { value: secure, configurable: true });
-      attach(request, response, (error) => {
-        if (error !== undefined && error !== null) return reject(error);
-        handle(request as BrowserRequest, response).then(resolve, reject);
-      });
-    });
-}
-
-function sessionRecords(records: Pick<Records, 'append' | 'hide'>) {
-  return {
-    onSessionBegan: async (tx: Transaction<RecordTables>, session: Session) => {
-      await records.append(tx, {
-        kind: 'session-began',
-        person: session.person,
-        service: session.client,
-        facts: {
-          session: session.id,
-          login: await records.hide(tx, session.loginName, session.person),
-          ends: session.endsAt.toISOString(),
-        },
-      });
-    },
-    onSessionEnded: async (tx: Transaction<RecordTables>, session: Session, by: string) => {
-      await records.append(tx, {
-        kind: 'session-ended',
-        person: session.person,
-        service: session.client,
-        facts: { session: session.id, by },
-      });
-    },
-  };
 }

@@ -3,7 +3,7 @@
  * the reviewed file, which prove themselves by `private_key_jwt`. Every client's tokens are bound to a key (RFC 9449).
  * The audiences (RFC 8707): this CA, and one per service that may exchange tokens made for it.
  */
-import type { ClientMetadata, JWK } from 'oidc-provider';
+import type { Adapter, AdapterPayload, ClientMetadata, JWK } from 'oidc-provider';
 
 /** What is read of a service; the configuration's `Service` has it. */
 export interface OauthService {
@@ -92,4 +92,19 @@ function everyClient(): Pick<
   'dpop_bound_access_tokens' | 'id_token_signed_response_alg' | 'scope'
 > {
   return { dpop_bound_access_tokens: true, id_token_signed_response_alg: 'EdDSA' };
+}
+
+/** Clients are what the reviewed file says and are never written. */
+export function createClientAdapter(services: ReadonlyMap<string, OauthService>): Adapter {
+  const byId = new Map(clientMetadata(services).map((client) => [client.client_id, client]));
+  const never = async () => undefined;
+  return {
+    find: async (id) => byId.get(id) as AdapterPayload | undefined,
+    upsert: never,
+    findByUid: never,
+    findByUserCode: never,
+    consume: never,
+    destroy: never,
+    revokeByGrantId: never,
+  };
 }

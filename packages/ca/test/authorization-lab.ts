@@ -126,7 +126,8 @@ export function fieldOf(html: string, name: string): string {
 export interface LabOptions {
   readonly services?: readonly OauthService[];
   readonly sessionMaxHours?: number;
-  readonly redirect?: string;
+  /** The public URL when it is not where the lab listens, as behind a TLS proxy. */
+  readonly issuer?: string;
 }
 
 export class Lab {
@@ -141,6 +142,7 @@ export class Lab {
   readonly #sealingKey = randomBytes(32);
   readonly #port: number;
   readonly #maxHours: number;
+  readonly issuer: string;
   readonly secret: string;
   #server: Server | undefined;
   database!: Database<AuthorizationTables & RecordTables>;
@@ -154,6 +156,7 @@ export class Lab {
     services: readonly OauthService[];
     app: { clientId: string; clientSecret: string };
     maxHours: number;
+    issuer: string | undefined;
   }) {
     this.folder = mkdtempSync(join(tmpdir(), 'beacon-authorization-'));
     this.standin = given.standin;
@@ -164,6 +167,7 @@ export class Lab {
     this.clientId = given.app.clientId;
     this.secret = given.app.clientSecret;
     this.#maxHours = given.maxHours;
+    this.issuer = given.issuer ?? this.url;
   }
 
   static async start(options: LabOptions = {}): Promise<Lab> {
@@ -180,6 +184,7 @@ export class Lab {
       services: options.services ?? [],
       app,
       maxHours: options.sessionMaxHours ?? 8,
+      issuer: options.issuer,
     });
     await lab.up();
     return lab;
@@ -211,7 +216,7 @@ export class Lab {
       retryWaitMs: 10,
     });
     this.authorization = await createAuthorizationServer({
-      issuer: this.url,
+      issuer: this.issuer,
       signingJwk: this.#jwk,
       sealer: createSealer(this.#sealingKey),
       store: this.database,
@@ -229,6 +234,8 @@ export class Lab {
       } as never,
     });
     const server = createServer((request, response) => {
+      // A client's pool must not meet a server that is down for a restart.
+      response.setHeader('connection', 'close');
       this.authorization.router(request, response, (error) => {
         if (error !== undefined) {
           this.warnings.push(error);

@@ -1,0 +1,43 @@
+/**
+ * express-session around a handler, for the few pages that a browser walks through between GitHub and the person's
+ * decision. The cookie's signature key is made from the token-signing key, so that every replica has the same and no
+ * further secret has to be kept.
+ */
+import { hkdfSync } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import createSession from 'express-session';
+import type { JWK } from 'jose';
+import type { BrowserRequest } from './github-sign-in.ts';
+import { SIGN_IN_LIFETIME_MS, type SignInStore } from './sign-in-store.ts';
+
+export type BrowserHandler = (request: BrowserRequest, response: ServerResponse) => Promise<void>;
+
+/** Gives a handler the browser's session; `https` public URLs get cookies that no other host can set (`__Host-`). */
+export function createBrowserSessions(issuer: string, signingJwk: JWK, store: SignInStore) {
+  const secure = issuer.startsWith('https://');
+  const secret = Buffer.from(
+    hkdfSync('sha256', signingJwk.d ?? '', '', 'beacon sign-in cookie', 32),
+  ).toString('hex');
+  const attach = createSession({
+    name: `${secure ? '__Host-' : ''}beacon-sign-in`,
+    secret,
+    store,
+    resave: false,
+    saveUninitialized: false,
+    rolling: false,
+    cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: SIGN_IN_LIFETIME_MS },
+  }) as unknown as (
+    request: IncomingMessage,
+    response: ServerResponse,
+    next: (error?: unknown) => void,
+  ) => void;
+  return (handle: BrowserHandler) => (request: IncomingMessage, response: ServerResponse) =>
+    new Promise<void>((resolve, reject) => {
+      // The public URL says whether the browser came by TLS, whatever stands in between.
+      Object.defineProperty(request, 'secure', { value: secure, configurable: true });
+      attach(request, response, (error) => {
+        if (error !== undefined && error !== null) return reject(error);
+        handle(request as BrowserRequest, response).then(resolve, reject);
+      });
+    });
+}
