@@ -7,7 +7,7 @@ import type { Credentials } from '@beacon/server';
 import { CaError } from './error.ts';
 import { CA_AUDIENCE } from './oauth-client.ts';
 import type { OauthStore } from './oauth-store.ts';
-import { type Proof, proofAlgorithms, verifyProof } from './proof.ts';
+import { type Proof, verifyProof } from './proof.ts';
 import type { Session, Sessions } from './session.ts';
 
 export interface Caller {
@@ -30,7 +30,7 @@ export interface AuthenticationOptions {
   readonly now: () => Date;
 }
 
-/** Throws CaError of kind `unauthenticated`, or `person-disabled`; answer the former with {@link wwwAuthenticate}. */
+/** Throws CaError of kind `unauthenticated`, or `person-disabled`. */
 export type Authenticate = (credentials: Credentials) => Promise<Caller>;
 
 const TOKEN = /^DPoP ([A-Za-z0-9_-]{20,512})$/;
@@ -115,11 +115,4 @@ function readAuthorization(header: string | undefined): string {
 
 function refuseToken(why: string): never {
   throw new CaError('token-invalid', `the access token ${why}: run \`beacon login\``);
-}
-
-/** The `WWW-Authenticate` header of a 401 (RFC 9449 section 7.1). */
-export function wwwAuthenticate(error: CaError): string {
-  const algorithms = `algs="${proofAlgorithms.join(' ')}"`;
-  if (error.code === 'token-missing') return `DPoP ${algorithms}`;
-  return `DPoP error="${error.code.startsWith('proof-') ? 'invalid_dpop_proof' : 'invalid_token'}", ${algorithms}`;
 }

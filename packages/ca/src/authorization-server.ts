@@ -207,7 +207,9 @@ export async function createAuthorizationServer(
           facts: { code, source },
         });
       });
-      if (code === 'github-unavailable') log.warn({ err: error.cause }, 'a sign-in failed at GitHub');
+      // The message alone: the errors below passport carry GitHub's answer with them.
+      if (error.cause instanceof Error)
+        log.warn({ code, reason: error.cause.message.slice(0, 200) }, 'a sign-in failed');
       sendPage(response, error.status, messagePage('Not signed in', error.message));
     }
   }

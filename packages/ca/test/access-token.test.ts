@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
-import { wwwAuthenticate } from '../src/access-token.ts';
-import { CaError } from '../src/error.ts';
 import {
   type Keys,
   Lab,
@@ -140,14 +138,4 @@ test('T4: each kind of token opens its own door and no other', async () => {
       if (status !== 200) expect(status).toBeLessThan(500);
     }
   }
-});
-
-test('a 401 says in which scheme to come back (RFC 9449 section 7.1)', () => {
-  expect(wwwAuthenticate(new CaError('token-missing', ''))).toBe('DPoP algs="EdDSA ES256"');
-  expect(wwwAuthenticate(new CaError('session-ended', ''))).toBe(
-    'DPoP error="invalid_token", algs="EdDSA ES256"',
-  );
-  expect(wwwAuthenticate(new CaError('proof-body', ''))).toBe(
-    'DPoP error="invalid_dpop_proof", algs="EdDSA ES256"',
-  );
 });
