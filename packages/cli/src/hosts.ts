@@ -1,5 +1,6 @@
 /** `beacon ca host add|list|disable|enable`: the machines that certificates can be issued for. */
 import { readFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import type { Host } from '@beacon/client';
 import { isName, nameForms } from '@beacon/protocol/name';
 import { formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
@@ -104,10 +105,9 @@ function hostJson(host: Host): object {
 
 /** `HOST`, `HOST:PORT`, `[v6]`, `[v6]:PORT`; a bare IPv6 address has no port. Throws CliError `usage`. */
 export function parseAddress(text: string): { readonly address: string; readonly port: number } {
-  const [, bracketed, plain, digits] =
-    /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:]+))(?::([1-9][0-9]{0,4}))?$/.exec(text) ?? [];
-  const colons = /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/.test(text) ? text : undefined;
-  const address = bracketed ?? plain ?? colons;
+  const [, bracketed, plain, digits] = /^(?:\[(.+)\]|([^[\]:]+))(?::([1-9][0-9]{0,4}))?$/.exec(text) ?? [];
+  const bare = isIPv6(text) ? text : undefined;
+  const address = bracketed === undefined ? (plain ?? bare) : isIPv6(bracketed) ? bracketed : undefined;
   const port = digits === undefined ? SSH_PORT : Number(digits);
   if (address === undefined || port > 65_535) {
     throw usageError(

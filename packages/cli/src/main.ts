@@ -39,7 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const program = createProgram(context, readVersion(), (result) => {
     status = result;
   });
-  for (const command of [program, ...descendants(program)]) command.exitOverride();
+  for (const command of [program, ...descendants(program)]) command.exitOverride().helpCommand(false);
   try {
     await program.parseAsync(argv, { from: 'user' });
     return status;

@@ -22,7 +22,9 @@ export interface Streams {
 export function createTerminal({ stdout, stderr }: Streams): Terminal {
   return {
     out: (line) => void stdout.write(`${plainText(line, 100_000)}\n`),
-    json: (value) => void stdout.write(`${JSON.stringify(value, jsonForm)}\n`),
+    // What plainText makes of a control character is the same character as JSON writes it.
+    json: (value) =>
+      void stdout.write(`${plainText(JSON.stringify(value, jsonForm), Number.POSITIVE_INFINITY)}\n`),
     talk: (line) => void stderr.write(`${plainText(line, 10_000)}\n`),
   };
 }

@@ -16,6 +16,9 @@ export interface Home {
   readonly state: string;
   readonly session: string;
   readonly configuration: string;
+  /** What node is given, and in which environment, to run the command otherwise than `run` does. */
+  command(args: readonly string[]): string[];
+  readonly environment: Readonly<Record<string, string>>;
   /** Arguments behind `beacon`. */
   run(args: readonly string[], options?: RunOptions): Promise<Result>;
   start(
@@ -34,20 +37,21 @@ export const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 
 export function createHome(): Home {
   const directory = mkdtempSync(join(tmpdir(), 'beacon-home-'));
+  const environment = { PATH: process.env['PATH'] ?? '', HOME: directory, TMPDIR: directory, NO_COLOR: '1' };
+  const command = (args: readonly string[]) => [
+    '--conditions=@beacon/source',
+    '--no-warnings',
+    MAIN,
+    ...args,
+  ];
   const start: Home['start'] = (args, options = {}) => {
-    const child = spawn(process.execPath, ['--conditions=@beacon/source', '--no-warnings', MAIN, ...args], {
-      env: {
-        PATH: process.env['PATH'] ?? '',
-        HOME: directory,
-        TMPDIR: directory,
-        NO_COLOR: '1',
-        ...options.environment,
-      },
+    const child = spawn(process.execPath, command(args), {
+      env: { ...environment, ...options.environment },
       stdio: 'pipe',
     });
+    let stdout = '';
+    let stderr = '';
     const result = new Promise<Result>((resolve, reject) => {
-      let stdout = '';
-      let stderr = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => {
         stdout += text;
       });
@@ -59,7 +63,7 @@ export function createHome(): Home {
     });
     child.stdin.on('error', () => undefined);
     child.stdin.end(options.stdin ?? '');
-    return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), result };
+    return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), said: () => stdout, result };
   };
   const state = join(directory, '.local', 'state', 'beacon');
   return {
@@ -67,6 +71,8 @@ export function createHome(): Home {
     state,
     session: join(state, 'session.json'),
     configuration: join(directory, '.config', 'beacon', 'config.yaml'),
+    command,
+    environment,
     start,
     run: (args, options) => start(args, options).result,
     remove: () => rmSync(directory, { recursive: true, force: true }),

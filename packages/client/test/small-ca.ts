@@ -99,13 +99,12 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
   const bodies: Record<string, unknown>[] = [];
   const records: string[] = [];
   const refreshes = { count: 0, reused: 0 };
-  const accessTokens = new Map<string, { thumbprint: string; expiresAt: number }>();
-  const refreshTokens = new Map<string, { thumbprint: string; used: boolean }>();
+  const accessTokens = new Map<string, { thumbprint: string; expiresAt: number; session: string }>();
+  const refreshTokens = new Map<string, { thumbprint: string; used: boolean; session: string }>();
+  const ended = new Set<string>();
   const proofs = new Set<string>();
   const revoked: bigint[] = [];
-  const sessionId = createId(Date.now());
   const startedAt = new Date();
-  let sessionEnded = false;
   let polls = 0;
   let serial = 0n;
   const nonce = randomUUID();
@@ -126,11 +125,15 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     return { seq: records.length, hash: last === undefined ? FIRST_PREVIOUS : hashRecord(last) };
   };
 
-  const issueTokens = (thumbprint: string) => {
+  const issueTokens = (thumbprint: string, session: string) => {
     const accessToken = randomBytes(24).toString('base64url');
     const refreshToken = randomBytes(24).toString('base64url');
-    accessTokens.set(accessToken, { thumbprint, expiresAt: Date.now() + knobs.accessTokenSeconds * 1000 });
-    refreshTokens.set(refreshToken, { thumbprint, used: false });
+    accessTokens.set(accessToken, {
+      thumbprint,
+      session,
+      expiresAt: Date.now() + knobs.accessTokenSeconds * 1000,
+    });
+    refreshTokens.set(refreshToken, { thumbprint, session, used: false });
     return {
       token_type: 'DPoP',
       access_token: accessToken,
@@ -168,22 +171,22 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
       const known = refreshTokens.get(form.get('refresh_token') ?? '');
       refreshes.count += 1;
       if (known?.used === true) refreshes.reused += 1;
-      if (sessionEnded || known === undefined || known.used || known.thumbprint !== thumbprint)
+      if (known === undefined || ended.has(known.session) || known.used || known.thumbprint !== thumbprint)
         return fail('invalid_grant');
       known.used = true;
-      return send(response, 200, issueTokens(thumbprint));
+      return send(response, 200, issueTokens(thumbprint, known.session));
     }
     if (form.get('grant_type') === 'urn:ietf:params:oauth:grant-type:device_code') {
       polls += 1;
       if (knobs.pollRefusal !== undefined) return fail(knobs.pollRefusal);
       if (polls <= knobs.pendingPolls) return fail('authorization_pending');
-      return send(response, 200, knobs.tamper('/oauth/token', issueTokens(thumbprint)));
+      return send(response, 200, knobs.tamper('/oauth/token', issueTokens(thumbprint, createId(Date.now()))));
     }
     if (form.get('grant_type') === 'authorization_code') {
       if (form.get('client_assertion') === null || form.get('code_verifier') === null)
         return fail('invalid_client');
       return form.get('code') === 'good'
-        ? send(response, 200, issueTokens(thumbprint))
+        ? send(response, 200, issueTokens(thumbprint, createId(Date.now())))
         : fail('invalid_grant');
     }
     return fail('unsupported_grant_type');
@@ -204,7 +207,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
       scheme !== 'DPoP' ||
       known === undefined ||
       known.thumbprint !== thumbprint ||
-      sessionEnded ||
+      ended.has(known.session) ||
       known.expiresAt < Date.now()
     ) {
       response.setHeader('www-authenticate', 'DPoP error="invalid_token"');
@@ -216,7 +219,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     if (body.length > 0) bodies.push(asked);
     const key = `${request.method} ${path}`;
     const session = {
-      id: sessionId,
+      id: known.session,
       person: PERSON,
       name: 'octocat',
       client: 'beacon-cli',
@@ -239,9 +242,9 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
         };
       case 'GET /v1/sessions':
         return { sessions: [session] };
-      case `DELETE /v1/sessions/${sessionId}`:
-        sessionEnded = true;
-        return { session: sessionId, record: record('session-ended') };
+      case `DELETE /v1/sessions/${known.session}`:
+        ended.add(known.session);
+        return { session: known.session, record: record('session-ended') };
       case 'GET /v1/hosts':
         return { hosts: knobs.hosts.map(hostEntry) };
       case 'POST /v1/hosts':
@@ -384,7 +387,6 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
         );
       case '/oauth/device':
         polls = 0;
-        sessionEnded = false;
         return send(
           response,
           200,
@@ -465,7 +467,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     records,
     revoke: (one) => void revoked.push(one),
     endSessions: () => {
-      sessionEnded = true;
+      for (const { session } of accessTokens.values()) ended.add(session);
     },
     close: () =>
       new Promise((resolve) => {

@@ -1,0 +1,268 @@
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseCertificateLine } from '@beacon/ssh/certificate';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { type Knobs, type SmallCa, startSmallCa } from '../../client/test/small-ca.ts';
+import { parseAddress } from '../src/hosts.ts';
+import { createHome, type Home } from './command.ts';
+
+describe('administration through the API', () => {
+  let ca: SmallCa;
+  let home: Home;
+  let usual: Knobs;
+  let hostKey: string;
+
+  beforeAll(async () => {
+    ca = await startSmallCa({
+      hosts: [{ id: 'build-01', address: '192.0.2.7', port: 2222, logins: ['deploy'] }],
+    });
+    usual = { ...ca.knobs };
+    home = createHome();
+    expect((await home.run(['login', ca.url])).status).toBe(0);
+    hostKey = join(home.directory, 'host_key');
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'root@secret-name', '-f', hostKey]);
+  });
+  beforeEach(() => {
+    Object.assign(ca.knobs, usual);
+  });
+  afterAll(async () => {
+    await ca.close();
+    home.remove();
+  });
+
+  it('registers a host and prints its certificate', async () => {
+    const result = await home.run(
+      `ca host add build-02 --address 192.0.2.10:2200 --login deploy --login ops --label os=linux --pool ci --host-key ${hostKey}.pub`.split(
+        ' ',
+      ),
+    );
+    expect(result.status).toBe(0);
+    const certificate = parseCertificateLine(result.stdout);
+    expect(certificate).toMatchObject({ kind: 'host', principals: ['build-02'] });
+    expect(result.stderr).toContain('HostCertificate');
+    expect(ca.bodies.at(-1)).toEqual({
+      v: 1,
+      id: 'build-02',
+      address: '192.0.2.10',
+      port: 2200,
+      logins: ['deploy', 'ops'],
+      labels: { os: 'linux' },
+      pools: ['ci'],
+      host_key: expect.stringMatching(/^ssh-ed25519 [A-Za-z0-9+/=]+$/),
+    });
+  });
+
+  it('refuses to register what is none, before it asks', async () => {
+    const asked = ca.bodies.length;
+    const add = (change: string) =>
+      `ca host add build-02 --address a --login x --host-key ${hostKey}.pub ${change}`.split(' ');
+    const wrong: [string[], number, string][] = [
+      [add('--label novalue'), 64, 'write k=v'],
+      [add('--label a=1 --label a=2'), 64, 'given twice'],
+      [add('--address a:b:0'), 64, 'is no address'],
+      [add(`--host-key ${hostKey}`), 64, 'is a private key'],
+      [add(`--host-key ${hostKey}.missing`), 66, 'cannot be read'],
+      ['ca host add BUILD --address a --login x --host-key k'.split(' '), 64, 'is not a host id'],
+      ['ca host add build-02 --address a --host-key k'.split(' '), 64, '--login'],
+    ];
+    for (const [args, status, said] of wrong) {
+      const result = await home.run(args);
+      expect(result).toMatchObject({ status, stdout: '', stderr: expect.stringContaining(said) });
+    }
+    expect(ca.bodies.length).toBe(asked);
+  });
+
+  it.each([
+    ['a', 'a', 22],
+    ['a:2200', 'a', 2200],
+    ['192.0.2.1:22', '192.0.2.1', 22],
+    ['[2001:db8::1]:2200', '2001:db8::1', 2200],
+    ['[2001:db8::1]', '2001:db8::1', 22],
+    ['2001:db8::1', '2001:db8::1', 22],
+  ])('reads the address %s', (text, address, port) => {
+    expect(parseAddress(text)).toEqual({ address, port });
+  });
+
+  it('lists hosts, as a table and as JSON', async () => {
+    const { stdout } = await home.run(['ca', 'host', 'list']);
+    expect(stdout).toMatch(
+      /^HOST +STATE +LOGINS +ADDRESS +POOLS +LABELS\nbuild-01 +enabled +deploy +192\.0\.2\.7:2222 +- +-\n$/,
+    );
+    const { stdout: json } = await home.run(['ca', 'host', 'list', '--json']);
+    expect(JSON.parse(json)).toEqual({
+      hosts: [
+        {
+          id: 'build-01',
+          state: 'enabled',
+          logins: ['deploy'],
+          address: '192.0.2.7',
+          port: 2222,
+          labels: {},
+          pools: [],
+        },
+      ],
+    });
+  });
+
+  it('disables and enables hosts and persons, with a reason', async () => {
+    expect(await home.run(['ca', 'host', 'disable', 'build-01', '--reason', 'broken'])).toMatchObject({
+      status: 0,
+      stdout: 'build-01 is disabled\n',
+    });
+    expect(ca.bodies.at(-1)).toEqual({ v: 1, reason: 'broken' });
+    expect((await home.run(['ca', 'host', 'enable', 'build-01'])).stdout).toBe('build-01 is enabled\n');
+    expect((await home.run(['ca', 'person', 'disable', 'github:1'])).stdout).toBe(
+      'github:1 is disabled; sessions ended: 1\n',
+    );
+    expect(await home.run(['ca', 'person', 'enable', 'octocat'])).toMatchObject({ status: 64 });
+    expect(await home.run(['ca', 'host', 'disable', '..'])).toMatchObject({ status: 64 });
+    expect(await home.run(['ca', 'host', 'disable', 'nowhere'])).toMatchObject({ status: 66 });
+    expect((await home.run(['ca', 'person', 'list'])).stdout).toMatch(/github:1 +\d{4}.* left\n$/);
+  });
+
+  it('revokes by exactly one thing', async () => {
+    const fingerprint = `SHA256:${'A'.repeat(43)}`;
+    const cases: [string[], object][] = [
+      [['--serial', '5', '--halt'], { by: 'serial', value: '5', halt: true }],
+      [['--grant', '01jd8z0000abcdefghjkmnpqrs'], { by: 'grant', value: '01jd8z0000abcdefghjkmnpqrs' }],
+      [['--person', 'github:7'], { by: 'person', value: 'github:7' }],
+      [['--key', fingerprint], { by: 'public_key', value: fingerprint }],
+      [['--ca-key', `${hostKey}.pub`], { by: 'ca_key', value: expect.stringMatching(/^ssh-ed25519 \S+$/) }],
+    ];
+    for (const [args, body] of cases) {
+      expect(await home.run(['revoke', '--reason', 'lost', ...args])).toMatchObject({ status: 0 });
+      expect(ca.bodies.at(-1)).toEqual({ v: 1, reason: 'lost', ...body });
+    }
+    expect(await home.run(['revoke', '--serial', '1', '--person', 'github:1'])).toMatchObject({ status: 64 });
+    const { stdout } = await home.run(['revoke', '--serial', '5', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      revoked: ['1'],
+      already: 0,
+      sessions_ended: 0,
+      record: { seq: expect.any(Number) },
+    });
+  });
+
+  it('explains a decision, and says it by its status', async () => {
+    const allowed = await home.run(['policy', 'explain', '--host', 'build-01']);
+    expect(allowed.status).toBe(0);
+    expect(allowed.stdout).toContain(
+      'allowed: deploy@build-01: a policy allows it (allowed)\ndecided by: deploy.cedar#0\n',
+    );
+    expect(ca.bodies.at(-1)).toEqual({ v: 1, host: 'build-01', login: 'deploy', lifetime_seconds: 900 });
+    ca.knobs.denials = {
+      'build-01': {
+        code: 'no-permit',
+        detail: 'nothing permits it',
+        missing: [{ kind: 'organization', id: '9' }],
+      },
+    };
+    const args = [
+      'policy',
+      'explain',
+      '--host',
+      'build-01',
+      '--person',
+      'github:9',
+      '--command',
+      'runner.install',
+      '--param',
+      'name=r1=x',
+    ];
+    const denied = await home.run(args);
+    expect(denied).toMatchObject({
+      status: 77,
+      stdout:
+        'denied: deploy@build-01: nothing permits it (no-permit)\nmissing: membership in the organisation 9\n',
+    });
+    expect(ca.bodies.at(-1)).toMatchObject({
+      person: 'github:9',
+      commands: [{ command: 'runner.install', params: '{"name":"r1=x"}', commitments: {} }],
+    });
+    expect(JSON.parse((await home.run([...args, '--json'])).stdout)).toMatchObject({
+      allowed: false,
+      limits: null,
+    });
+  });
+
+  it('shows the newest records, and the exact lines as JSON', async () => {
+    const { stdout } = await home.run(['records', 'tail', '-n', '2', '--json']);
+    const newest = ca.records.slice(-3);
+    expect(newest.join('\n')).toContain(stdout.trimEnd().split('\n')[0]);
+    expect(stdout.trimEnd().split('\n')).toHaveLength(2);
+    const { stdout: shown } = await home.run(['records', 'tail', '--after', '0', '--lines', '1']);
+    expect(shown).toMatch(/^1 {2}\d{4}-.* {2}host-registered {2}github:583231 \{\}\n$/);
+  });
+
+  it('verifies all records against the checkpoint and what it remembers', async () => {
+    const first = await home.run(['records', 'verify']);
+    expect(first).toMatchObject({ status: 0, stderr: '' });
+    expect(first.stdout).toContain('no anchor was kept before');
+    await home.run(['policy', 'explain', '--host', 'build-01']);
+    const second = await home.run(['records', 'verify', '--json']);
+    expect(JSON.parse(second.stdout)).toMatchObject({
+      ok: true,
+      count: ca.records.length,
+      anchor: { seq: ca.records.length - 1 },
+    });
+    const anchors = join(home.state, 'anchors');
+    const [file = ''] = readdirSync(anchors);
+    expect((statSync(join(anchors, file)).mode & 0o777).toString(8)).toBe('600');
+    expect(JSON.parse(readFileSync(join(anchors, file), 'utf8'))).toMatchObject({ seq: ca.records.length });
+  });
+
+  const tampered: [string, () => void, string][] = [
+    [
+      'a changed record',
+      () =>
+        (ca.knobs.tamper = changeRecords((lines) =>
+          lines.map((line, at) => (at === 1 ? line.replace('"kind":"', '"kind":"x') : line)),
+        )),
+      'record 3: it does not follow',
+    ],
+    [
+      'a missing record',
+      () => (ca.knobs.tamper = changeRecords((lines) => lines.filter((_, at) => at !== 1))),
+      'record 2: it is numbered 3',
+    ],
+    ['a cut end', () => (ca.knobs.tamper = changeRecords((lines) => lines.slice(0, 3))), 'records are gone'],
+    [
+      'a checkpoint that nobody signed',
+      () => {
+        ca.knobs.tamper = (path, body) =>
+          path === '/v1/checkpoint' ? { checkpoint: `${String(body['checkpoint']).slice(0, -4)}AAAA` } : body;
+      },
+      'is not signed by',
+    ],
+  ];
+  it.each(tampered)('finds %s', async (_name, arrange, said) => {
+    expect((await home.run(['records', 'verify'])).status).toBe(0);
+    arrange();
+    const result = await home.run(['records', 'verify']);
+    expect(result).toMatchObject({ status: 70, stdout: '' });
+    expect(result.stderr).toContain(said);
+  });
+
+  it('finds a chain that was made anew', async () => {
+    const anchors = join(home.state, 'anchors');
+    const [file = ''] = readdirSync(anchors);
+    writeFileSync(join(anchors, file), `{"v":1,"seq":2,"hash":"${'a'.repeat(64)}"}\n`);
+    const result = await home.run(['records', 'verify']);
+    expect(result).toMatchObject({
+      status: 70,
+      stderr: expect.stringContaining('what this machine remembers'),
+    });
+  });
+});
+
+function changeRecords(change: (lines: string[]) => string[]): Knobs['tamper'] {
+  return (path, body) => {
+    if (path !== '/v1/records') return body;
+    const lines = body['records'] as string[];
+    // Only the first page: what follows it is asked for by the number of the last one.
+    return lines[0]?.includes('"seq":1,') === true
+      ? { ...body, records: change(lines) }
+      : { ...body, records: [] };
+  };
+}
