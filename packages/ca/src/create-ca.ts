@@ -36,6 +36,7 @@ import { recordRoutes } from './record-routes.ts';
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { caMigrations } from './store.ts';
+import { recordingRefusals } from './write.ts';
 
 export interface CaOptions {
   readonly publicUrl: string;
@@ -172,7 +173,7 @@ function caRoutes(ca: Ca, options: CaOptions): readonly Route[] {
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
     ...healthRoutes({ store: async () => void (await ca.records.head(ca.store)) }, options.log),
-  ];
+  ].map((route) => recordingRefusals(ca, route));
   const document = createOpenApiDocument({
     title: 'Beacon certificate authority',
     version: options.version,
@@ -207,7 +208,7 @@ function toProblem(error: unknown): Refusal | undefined {
 
 /** RFC 9449 section 7.1. */
 function challenge(error: CaError): string {
-  const what = error.code.startsWith('proof') ? 'invalid_dpop_proof' : 'invalid_token';
+  const what = /^(key-)?proof-/.test(error.code) ? 'invalid_dpop_proof' : 'invalid_token';
   return error.code === 'token-missing'
     ? 'DPoP algs="EdDSA ES256"'
     : `DPoP error="${what}", algs="EdDSA ES256"`;

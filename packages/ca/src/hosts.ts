@@ -10,7 +10,8 @@ import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
 import { readSubjectKey } from './request.ts';
-import { claimSubjectKey, type HostRow, nextSerial, storedSerial } from './store.ts';
+import { type HostRow, nextSerial, storedSerial } from './store.ts';
+import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
 import { write } from './write.ts';
 
 /** What a host row holds, as the exact JSON text that its digest covers. */
@@ -107,13 +108,8 @@ export async function addHost(
     }
     if (before?.state === 'disabled')
       throw new CaError('host-disabled', `the host ${id} is disabled: enable it first`);
-    const claim = await claimSubjectKey(tx, fingerprint(key), `host/${id}`);
-    if (claim !== 'free') {
-      throw new CaError(
-        'key-in-use',
-        'this key belongs to somebody else or was revoked: give the host a key of its own',
-      );
-    }
+    await requireAuthorityInUse(tx, fingerprint(ca.hostCa.publicKey));
+    await requireKeyOf(tx, ca, fingerprint(key), `host/${id}`);
     const serial = await nextSerial(tx);
     const record = await ca.records.append(tx, {
       kind: before === undefined ? 'host-added' : 'host-certificate',

@@ -24,7 +24,8 @@ import { CaError } from './error.ts';
 import { findHost, type Host } from './hosts.ts';
 import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './request.ts';
 import { refuseService } from './services.ts';
-import { claimSubjectKey, nextSerial, storedSerial } from './store.ts';
+import { nextSerial, storedSerial } from './store.ts';
+import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
 import { recordRefusal, write } from './write.ts';
 
 const BACKDATE_SECONDS = 60;
@@ -53,8 +54,8 @@ export async function issueCertificate(
   request: { body: CertificateRequest; rawBody: Buffer; ip: string },
 ): Promise<CertificateAnswer> {
   const asked = readAsked(request.body, request.ip);
-  proveKey(caller, asked.publicKey, request.rawBody);
   try {
+    proveKey(caller, asked.publicKey, request.rawBody);
     refuseService(
       ca,
       caller.service,
@@ -66,8 +67,7 @@ export async function issueCertificate(
     const recorded = await recordGrant(ca, caller, host, asked, decision, plan);
     return answer(ca, host, plan, recorded, await sign(ca, asked, plan, recorded.serial), decision);
   } catch (error) {
-    if (error instanceof CaError && error.kind !== 'unauthenticated')
-      await recordRefused(ca, caller, asked, error);
+    if (error instanceof CaError) await recordRefused(ca, caller, asked, error);
     throw error;
   }
 }
@@ -188,16 +188,8 @@ function recordGrant(
 ): Promise<Recorded> {
   const publicKey = fingerprint(asked.publicKey);
   const authority = fingerprint(ca.userCa.publicKey);
-  const authorities = new Set([authority, fingerprint(ca.hostCa.publicKey)]);
   return write(ca, caller, async (tx) => {
-    const revokedKey = await tx
-      .selectFrom('authority_revocations')
-      .select('fingerprint')
-      .where('fingerprint', '=', authority)
-      .executeTakeFirst();
-    if (revokedKey !== undefined) {
-      throw new CaError('ca-key-revoked', "this CA's user key is revoked: its operator must make a new one");
-    }
+    await requireAuthorityInUse(tx, authority);
     const current = await tx
       .selectFrom('hosts')
       .select(['state', 'record_seq'])
@@ -206,10 +198,7 @@ function recordGrant(
     if (current?.record_seq !== host.recordSeq) {
       throw new CaError('host-changed', `the host ${host.id} was changed just now: try again`);
     }
-    const claim = authorities.has(publicKey) ? 'taken' : await claimSubjectKey(tx, publicKey, caller.person);
-    if (claim === 'taken')
-      throw new CaError('key-in-use', 'this key is in use by somebody else: make one of your own');
-    if (claim === 'revoked') throw new CaError('key-revoked', 'this key was revoked: make a new one');
+    await requireKeyOf(tx, ca, publicKey, caller.person);
     const serial = await nextSerial(tx);
     const record = await ca.records.append(tx, {
       kind: 'certificate',
@@ -314,8 +303,7 @@ function answer(
 
 function recordRefused(ca: Ca, caller: Caller, asked: Asked, error: CaError): Promise<void> {
   const denial = error.denial === undefined ? {} : { denial: JSON.stringify(error.denial) };
-  return recordRefusal(ca, caller, {
-    code: error.code,
+  return recordRefusal(ca, caller, error, {
     host: asked.host,
     facts: { login: asked.login, lifetime_seconds: String(asked.lifetimeSeconds), ...denial },
     ip: asked.ip,

@@ -2,6 +2,7 @@
  * The one way in which a request of a person changes the store: its proof is used up in the same transaction, so a
  * replay can never win a race, and the session and the person are looked at once more where nothing can come between.
  */
+import type { Route } from '@beacon/server';
 import type { Caller } from './access-token.ts';
 import type { Ca, Tx } from './ca.ts';
 import { CaError } from './error.ts';
@@ -32,26 +33,53 @@ async function refuseCaller(ca: Ca, caller: Caller, tx: Tx): Promise<CaError | u
   return undefined;
 }
 
+/** What a record of a refusal says beyond who was refused. */
+export interface RefusalFacts {
+  readonly host?: string;
+  readonly facts?: Readonly<Record<string, string>>;
+  readonly ip: string;
+}
+
+const recorded = new WeakSet<CaError>();
+
 /**
- * Keeps one record of a refusal, with the rule that refused; the proof is used up with it. Resolves when it is durable.
+ * Keeps one record of a refusal, with the rule that refused; the proof is used up with it. An error that has its record
+ * gets no second one. Resolves when it is durable.
  */
 export async function recordRefusal(
   ca: Ca,
   caller: Caller,
-  refusal: { code: string; host?: string; facts?: Record<string, string>; ip: string },
+  error: CaError,
+  { host, facts, ip }: RefusalFacts,
 ): Promise<void> {
+  if (recorded.has(error)) return;
   await ca.commit.write(async (tx) => {
     await consumeProof(tx, caller.proof);
     await ca.records.append(tx, {
       kind: 'refused',
       person: caller.person,
       service: caller.service,
-      ...(refusal.host === undefined ? {} : { host: refusal.host }),
-      facts: {
-        code: refusal.code,
-        ...refusal.facts,
-        source: await ca.records.hide(tx, refusal.ip, caller.person),
-      },
+      ...(host === undefined ? {} : { host }),
+      facts: { code: error.code, ...facts, source: await ca.records.hide(tx, ip, caller.person) },
     });
   });
+  recorded.add(error);
+}
+
+/** The route, every refusal of a known caller recorded: as its own work did, else with method and path. */
+export function recordingRefusals(ca: Ca, route: Route): Route {
+  if (route.access === 'public') return route;
+  return {
+    ...route,
+    handle: async (input) => {
+      try {
+        return await route.handle(input);
+      } catch (error) {
+        const { method, path, ip } = input.request;
+        if (error instanceof CaError)
+          await recordRefusal(ca, input.caller as Caller, error, { facts: { method, path }, ip });
+        throw error;
+      }
+    },
+  };
 }
