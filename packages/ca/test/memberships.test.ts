@@ -1,0 +1,144 @@
+import type { FaultEffect } from '@beacon/github-standin';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { GITHUB, type LoggedIn, PERSONS, policyText, refusal, SmallCa } from './small-ca.ts';
+
+let ca: SmallCa;
+let lin: LoggedIn;
+beforeAll(async () => {
+  ca = await SmallCa.start({ githubTimeoutMs: 300 });
+  lin = await ca.login('lin');
+});
+afterAll(() => ca.close());
+afterEach(() => {
+  ca.standin.state.clearFaults();
+});
+
+/** Past the minute for which GitHub's answer is used; or before it, which counts as little. Tokens stay good meanwhile. */
+function later(): void {
+  ca.clock.offsetMs = ca.clock.offsetMs === 0 ? 61_000 : 0;
+}
+
+const membershipRequests = () =>
+  ca.standin.state.requests.filter((line) =>
+    /^GET \/user\/(teams|orgs|memberships|installations)|^GET \/orgs/.test(line),
+  ).length;
+
+const effects: [string, FaultEffect][] = [
+  ['answers 500', { kind: 'answer', status: 500 }],
+  ['answers 502', { kind: 'answer', status: 502 }],
+  ['answers 304', { kind: 'answer', status: 304 }],
+  ['answers an empty object', { kind: 'answer', status: 200, body: {} }],
+  ['answers null', { kind: 'answer', status: 200, body: null }],
+  ['gives no byte', { kind: 'hang' }],
+  ['stops within the body', { kind: 'hang-in-body' }],
+  ['cuts the JSON', { kind: 'truncated-json' }],
+  ['cuts the connection', { kind: 'cut' }],
+  ['resets the connection', { kind: 'reset' }],
+  ['answers with a portal’s page', { kind: 'garbage' }],
+  ['answers without end', { kind: 'endless' }],
+  ['has no requests left', { kind: 'primary-limit', seconds: 600 }],
+  ['asks to wait', { kind: 'secondary-limit', seconds: 600 }],
+  ['answers 429', { kind: 'too-many-requests', seconds: 600 }],
+];
+
+describe('GitHub fails', () => {
+  test.each(effects)('O7: nothing is decided when it %s: 503, and a record', async (_what, effect) => {
+    later();
+    ca.standin.state.fault({ path: '*', effect });
+    const serials = await ca.serials();
+    const reply = await ca.sign(lin);
+    expect(refusal(reply)).toEqual({ status: 503, code: 'github-unavailable' });
+    expect(await ca.serials()).toEqual(serials);
+    expect(await ca.lastRecord()).toMatchObject({ kind: 'refused', facts: { code: 'github-unavailable' } });
+    ca.standin.state.clearFaults();
+    expect((await ca.sign(lin)).status).toBe(201);
+  });
+
+  test('asks to sign in again when GitHub takes the token no longer', async () => {
+    const kim = await ca.login('kim');
+    for (const [clientId] of ca.standin.state.apps) ca.standin.state.revokeGrant(clientId, PERSONS.kim);
+    later();
+    expect(refusal(await ca.sign(kim))).toEqual({ status: 401, code: 'sign-in-needed' });
+  });
+});
+
+describe('memberships change', () => {
+  test('O5: somebody who was taken out of the team is denied after at most 60 seconds', async () => {
+    const sam = await ca.login('sam');
+    const at = Date.now();
+    ca.clock.frozenAt = new Date(at);
+    try {
+      expect((await ca.sign(sam)).status).toBe(201);
+      ca.standin.state.setTeamMember(GITHUB.webTeam, PERSONS.sam, false);
+      ca.clock.frozenAt = new Date(at + 59_999);
+      expect((await ca.sign(sam)).status).toBe(201);
+      ca.clock.frozenAt = new Date(at + 60_000);
+      const denied = await ca.sign(sam);
+      expect(refusal(denied)).toEqual({ status: 403, code: 'policy-denied' });
+      expect(denied.body['denial'].missing).toContainEqual({ kind: 'team', id: 'github:7001' });
+      ca.standin.state.setTeamMember(GITHUB.webTeam, PERSONS.sam, true);
+      ca.clock.frozenAt = new Date(at + 120_000);
+      expect((await ca.sign(sam)).status).toBe(201);
+    } finally {
+      ca.clock.frozenAt = undefined;
+    }
+  });
+
+  test('a clock that steps back makes no memberships fresh', async () => {
+    ca.clock.offsetMs = 61_000;
+    expect((await ca.sign(lin)).status).toBe(201);
+    const before = membershipRequests();
+    ca.clock.offsetMs = 0;
+    expect((await ca.sign(lin)).status).toBe(201);
+    expect(membershipRequests()).toBeGreaterThan(before);
+  });
+
+  test('many requests at once ask GitHub once', async () => {
+    later();
+    const before = membershipRequests();
+    await ca.sign(lin);
+    const once = membershipRequests() - before;
+    later();
+    const replies = await Promise.all(Array.from({ length: 20 }, () => ca.sign(lin)));
+    expect(replies.map(({ status }) => status)).toEqual(Array(20).fill(201));
+    expect(membershipRequests() - before - once).toBe(once);
+  });
+
+  test('P3, P4: another policy asks GitHub anew for the teams that it names, and its version is recorded', async () => {
+    expect((await ca.sign(lin)).status).toBe(201);
+    const version = ca.running.ca.policy.version;
+    const other = policyText.replace(
+      'Team::"github:7001", action == Action::"ssh"',
+      'Team::"github:7002", action == Action::"ssh"',
+    );
+    await ca.restart({ policies: [{ name: 'a.cedar', text: other }] });
+    ca.standin.state.addTeam({ organization: GITHUB.example, id: 7002, slug: 'other' });
+    expect((await ca.sign(lin)).status).toBe(403);
+    const { facts } = await ca.lastRecord();
+    expect(JSON.parse(String(facts?.['denial']))).toMatchObject({
+      policy_version: ca.running.ca.policy.version,
+    });
+    expect(ca.running.ca.policy.version).not.toBe(version);
+    await ca.restart();
+  });
+});
+
+describe('what is unknown', () => {
+  test('a membership behind a single sign-on denies, and says to sign in there', async () => {
+    const policy = `${policyText}
+@id("single-logs-in") permit (principal in Org::"github:7100", action == Action::"ssh", resource in Pool::"web");`;
+    await ca.restart({ policies: [{ name: 'a.cedar', text: policy }] });
+    const una = await ca.login('una');
+    const denied = await ca.sign(una);
+    expect(refusal(denied)).toEqual({ status: 403, code: 'policy-denied' });
+    expect(denied.body['denial'].missing).toContainEqual(
+      expect.objectContaining({ kind: 'sso', organization: 'github:7100' }),
+    );
+    expect(denied.body['detail']).toMatch(/single sign-on/);
+    const whoami = await ca.ask(una, 'GET', '/v1/sessions/current');
+    expect(whoami.body['memberships'].unknown).toContainEqual(expect.objectContaining({ why: 'sso' }));
+    ca.standin.state.setSsoSession(GITHUB.ssoOrganization, PERSONS.una, true);
+    later();
+    expect((await ca.sign(una)).status).toBe(201);
+  });
+});
