@@ -2,9 +2,11 @@
  * The commands that administer a CA: through its API as the logged-in person, or, for what is done on the CA's machine
  * alone with its files, handed on whole to `@beacon/ca`, which nothing else here ever loads.
  */
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { collect, type Finish, JSON_OPTION, type Json, REASON_OPTION } from './command-options.ts';
 import type { Context } from './context.ts';
+import { CliError } from './error.ts';
 import type { ExplainOptions } from './explain.ts';
 import type { AddHostOptions, ChangeOptions } from './hosts.ts';
 import type { TailOptions } from './records.ts';
@@ -144,6 +146,13 @@ export function addRecords(program: Command, context: Context, finish: Finish): 
       if (options.store === undefined) {
         finish(await (await import('./records-verify.ts')).verifyRecords(context, options));
         return;
+      }
+      if (!existsSync(options.store)) {
+        throw new CliError(
+          'file-missing',
+          'not-found',
+          `there is no ${options.store}: name the CA's store, data/ca.db`,
+        );
       }
       const anchors = options.anchor.flatMap((anchor) => ['--anchor', anchor]);
       const json = options.json ? ['--json'] : [];

@@ -21,11 +21,16 @@ export interface Home {
   readonly environment: Readonly<Record<string, string>>;
   /** Arguments behind `beacon`. */
   run(args: readonly string[], options?: RunOptions): Promise<Result>;
-  start(
-    args: readonly string[],
-    options?: RunOptions,
-  ): { readonly pid: number; kill(signal: NodeJS.Signals): void; readonly result: Promise<Result> };
+  start(args: readonly string[], options?: RunOptions): Running;
   remove(): void;
+}
+
+export interface Running {
+  readonly pid: number;
+  kill(signal: NodeJS.Signals): void;
+  /** What it has said on stdout so far. */
+  said(): string;
+  readonly result: Promise<Result>;
 }
 
 export interface RunOptions {
