@@ -167,10 +167,10 @@ const forbidden: [string, string, string, RegExp][] = [
   [
     'what infra holds',
     'ca/src/planted-21.ts',
-    "import '../../infra/github-standin/src/index.ts';",
+    "import '../../../infra/github-standin/src/index.ts';",
     /outside/,
   ],
-  ['what scripts hold', 'cli/src/planted-22.ts', "import '../../scripts/check-arrows.ts';", /outside/],
+  ['what scripts hold', 'cli/src/planted-22.ts', "import '../../../scripts/check-arrows.ts';", /outside/],
   ['what tests hold', 'ssh/src/planted-23.ts', "import '../test/vectors.ts';", /outside/],
   [
     'a library in a test whose package lacks it',
@@ -181,7 +181,7 @@ const forbidden: [string, string, string, RegExp][] = [
   [
     'a path out of the workspace in a test',
     'ssh/test/planted-25.test.ts',
-    "import '../../../a.ts';",
+    "import '../../../../a.ts';",
     /outside the workspace/,
   ],
 ];
