@@ -1,12 +1,13 @@
 /**
  * Administrative rows (hosts, disabled persons) carry the place and the hash of the record that made them, and that
- * record carries the digest of the row (DESIGN.md section 8). Who can write to the database alone cannot add a host or
- * enable a person: the row is refused.
+ * record carries the digest of the row (DESIGN.md section 8); it is the last one about that host or person, so that a row
+ * of yesterday cannot be put back. Who can write rows alone cannot add or change a host, nor enable a person.
  */
 import { createHash } from 'node:crypto';
 import type { Records } from '@beacon/server';
 import type { Readable } from './ca.ts';
 import { CaError } from './error.ts';
+import type { AdministrativeRecord } from './store.ts';
 
 const TAG = 'beacon-row-1\0';
 
@@ -27,18 +28,23 @@ export interface RecordedRow {
   readonly record_hash: string;
 }
 
-/** Throws CaError `row-unverified` unless the row's record is what its hash says and names this digest. */
+/** Throws CaError `row-unverified` unless the row's record names this digest and is `last`, the last one about it. */
 export async function verifyRow(
   records: Records,
   store: Readable,
   row: RecordedRow,
   digest: string,
+  last: AdministrativeRecord | undefined,
 ): Promise<void> {
   const record = await records.get(store, row.record_seq);
-  if (record?.hash !== row.record_hash || record.fields.facts?.['row'] !== digest) {
-    throw new CaError(
-      'row-unverified',
-      `a row of the store does not match its record ${row.record_seq}: run beacon records verify, and compare with a backup`,
-    );
-  }
+  const named = record?.hash === row.record_hash && record.fields.facts?.['row'] === digest;
+  if (!named || last?.seq !== row.record_seq) throw unverified(row.record_seq);
+}
+
+/** The refusal of a row, or of its absence, that record `seq` speaks against. */
+export function unverified(seq: number): CaError {
+  return new CaError(
+    'row-unverified',
+    `a row of the store does not match its record ${seq}: run beacon records verify, and compare with a backup`,
+  );
 }

@@ -10,7 +10,7 @@ import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
 import { readSubjectKey } from './request.ts';
-import { type HostRow, nextSerial, storedSerial } from './store.ts';
+import { type HostRow, lastHostRecord, nextSerial, storedSerial } from './store.ts';
 import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
 import { write } from './write.ts';
 
@@ -51,7 +51,8 @@ export async function listHosts(ca: Ca): Promise<Host[]> {
 }
 
 async function verifiedHost(ca: Ca, row: HostRow, store: Readable): Promise<Host> {
-  await verifyRow(ca.records, store, row, hostDigest(row.id, row.content, row.state));
+  const digest = hostDigest(row.id, row.content, row.state);
+  await verifyRow(ca.records, store, row, digest, await lastHostRecord(store, row.id));
   return {
     ...(JSON.parse(row.content) as HostContent),
     id: row.id,

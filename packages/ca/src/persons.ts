@@ -1,12 +1,12 @@
 /** Persons that an administrator has disabled. A disabled person gets no session, no token and no certificate. */
 import type { Caller } from './access-token.ts';
-import { rowDigest, verifyRow } from './administrative-row.ts';
+import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable } from './ca.ts';
-import type { DisabledPersonRow } from './store.ts';
+import { type DisabledPersonRow, lastPersonRecord } from './store.ts';
 import { write } from './write.ts';
 
-/** Whether the person is disabled. Throws CaError `row-unverified` for a row that its record does not carry. */
+/** Whether the person is disabled. Throws CaError `row-unverified` where row and records do not agree. */
 export async function isDisabled(
   ca: Pick<Ca, 'records' | 'store'>,
   person: string,
@@ -17,9 +17,10 @@ export async function isDisabled(
     .selectAll()
     .where('person', '=', person)
     .executeTakeFirst();
-  if (row === undefined) return false;
-  await verifyRow(ca.records, store, row, personDigest(row));
-  return true;
+  const last = await lastPersonRecord(store, person);
+  if (row !== undefined) await verifyRow(ca.records, store, row, personDigest(row), last);
+  else if (last?.kind === 'person-disabled') throw unverified(last.seq);
+  return row !== undefined;
 }
 
 function personDigest(row: Omit<DisabledPersonRow, 'record_seq' | 'record_hash'>): string {
@@ -29,7 +30,10 @@ function personDigest(row: Omit<DisabledPersonRow, 'record_seq' | 'record_hash'>
 /** All disabled persons, each row verified. */
 export async function listDisabled(ca: Ca): Promise<DisabledPersonRow[]> {
   const rows = await ca.store.selectFrom('disabled_persons').selectAll().orderBy('person').execute();
-  for (const row of rows) await verifyRow(ca.records, ca.store, row, personDigest(row));
+  for (const row of rows) {
+    const last = await lastPersonRecord(ca.store, row.person);
+    await verifyRow(ca.records, ca.store, row, personDigest(row), last);
+  }
   return rows;
 }
 

@@ -3,7 +3,8 @@
  * of serials. Records and sessions have stores of their own. Serials are kept as text of 20 digits, so that their order
  * as text is their order as numbers and no reader rounds them.
  */
-import type { Database, Migrations, Transaction } from '@beacon/server';
+import type { Database, Migrations, Readable, RecordTables, Transaction } from '@beacon/server';
+import { sql } from 'kysely';
 
 export interface HostRow {
   id: string;
@@ -74,7 +75,17 @@ export interface CaTables {
 export type CaDatabase = Database<CaTables>;
 export type CaTransaction = Transaction<CaTables>;
 
-/** The tables of this file, as of each version. */
+/** The kinds of records that make or change an administrative row; as literals, else SQLite passes over their index. */
+const administrativeKinds = [
+  'host-added',
+  'host-certificate',
+  'host-disabled',
+  'host-enabled',
+  'person-disabled',
+  'person-enabled',
+].map((kind) => sql.lit(kind));
+
+/** The tables of this file, as of each version; and an index on records, which are there already. */
 export const caMigrations: Migrations = {
   name: 'ca',
   steps: [
@@ -144,6 +155,12 @@ export const caMigrations: Migrations = {
         .addColumn('name', 'text', (c) => c.primaryKey())
         .addColumn('value', 'text', (c) => c.notNull())
         .execute();
+      await database.schema
+        .createIndex('records_administrative')
+        .on('records')
+        .columns(['chain', 'host', 'seq'])
+        .where(sql.ref('kind'), 'in', administrativeKinds)
+        .execute();
     },
   ],
 };
@@ -195,4 +212,40 @@ export async function bumpCounter(tx: CaTransaction, name: string): Promise<bigi
 export async function readCounter(store: CaDatabase | CaTransaction, name: string): Promise<bigint> {
   const row = await store.selectFrom('counters').select('value').where('name', '=', name).executeTakeFirst();
   return row === undefined ? 0n : BigInt(row.value);
+}
+
+export interface AdministrativeRecord {
+  readonly seq: number;
+  readonly kind: string;
+}
+
+/** The last record that made or changed a host's row. */
+export function lastHostRecord<Tables extends RecordTables>(
+  store: Readable<Tables>,
+  host: string,
+): Promise<AdministrativeRecord | undefined> {
+  return administrativeRecords(store).where('host', '=', host).executeTakeFirst();
+}
+
+/** The last record that disabled or enabled a person. A quote in a reason stands there as \", so it matches nothing here. */
+export function lastPersonRecord<Tables extends RecordTables>(
+  store: Readable<Tables>,
+  person: string,
+): Promise<AdministrativeRecord | undefined> {
+  return administrativeRecords(store)
+    .where('host', 'is', null)
+    .where((or) =>
+      or.or([or('line', 'like', `%"disabled":"${person}"%`), or('line', 'like', `%"enabled":"${person}"%`)]),
+    )
+    .executeTakeFirst();
+}
+
+function administrativeRecords<Tables extends RecordTables>(store: Readable<Tables>) {
+  return (store as unknown as Readable<RecordTables>)
+    .selectFrom('records')
+    .select(['seq', 'kind'])
+    .where('chain', '=', 'ca')
+    .where('kind', 'in', administrativeKinds)
+    .orderBy('seq', 'desc')
+    .limit(1);
 }
