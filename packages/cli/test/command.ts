@@ -38,11 +38,20 @@ export interface RunOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** Starting takes a third of the time once node has kept what it compiled. */
+const COMPILED = join(import.meta.dirname, '..', '..', '..', 'node_modules', '.cache', 'beacon-cli-tests');
+
 export const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 
 export function createHome(): Home {
   const directory = mkdtempSync(join(tmpdir(), 'beacon-home-'));
-  const environment = { PATH: process.env['PATH'] ?? '', HOME: directory, TMPDIR: directory, NO_COLOR: '1' };
+  const environment = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: directory,
+    TMPDIR: directory,
+    NO_COLOR: '1',
+    NODE_COMPILE_CACHE: COMPILED,
+  };
   const command = (args: readonly string[]) => [
     '--conditions=@beacon/source',
     '--no-warnings',
