@@ -70,8 +70,20 @@ export function openDatabase<Tables>(options: DatabaseOptions): Database<Tables>
     return new Store<Tables>(connection, ownership);
   } catch (error) {
     ownership?.close();
-    throw storageFailure(error) ?? error;
+    throw openFailure(options.file, error);
   }
+}
+
+/** What is wrong with a file that does not open as a store, by its name. */
+function openFailure(file: string, error: unknown): unknown {
+  if (error instanceof ServerError) return error;
+  const code = sqliteCode(error);
+  if (code === undefined) return error;
+  const why =
+    code === 'SQLITE_NOTADB'
+      ? 'this is not a store, or it is damaged: name another file, or restore it from a backup'
+      : `cannot be opened (${code}): does it exist, may this process read it and write beside it, and is there space left?`;
+  return new ServerError('storage', `${file}: ${why}`, { cause: error });
 }
 
 /**
@@ -181,7 +193,7 @@ function own(file: string): Sqlite.Database {
     if (sqliteCode(error) === 'SQLITE_BUSY') {
       throw new ServerError(
         'store-in-use',
-        `${file}: another process has this store open for writing: stop it, or open the store read-only`,
+        `${file}: another process has this store open for writing: stop it first`,
       );
     }
     throw (

@@ -20,10 +20,11 @@ export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 export { healthRoutes, type ReadinessChecks } from './health.ts';
 export { createCounter, createLimits, type Limit, type Limits, type LimitsOptions } from './limits.ts';
-export { type Listening, type ListenOptions, listen } from './listen.ts';
+export { type Listening, type ListenOptions, listen, requireProtection } from './listen.ts';
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
-export { type Migrations, migrate } from './migration.ts';
+export { isMigrated, type Migrations, migrate } from './migration.ts';
+export { trustProxies } from './peer.ts';
 export {
   type ChainOptions,
   type ChainVerdict,

@@ -92,7 +92,8 @@ function createBounded(app: RequestListener, options: ListenOptions): Server {
   return server;
 }
 
-function requireProtection(options: ListenOptions): void {
+/** Throws ServerError `listen` when the address is beyond loopback and neither TLS nor a proxy protects it. */
+export function requireProtection(options: Pick<ListenOptions, 'host' | 'tls' | 'trustedProxies'>): void {
   const proxied = (options.trustedProxies ?? []).length > 0;
   if (isLoopback(options.host) || options.tls !== undefined || proxied) return;
   throw new ServerError(

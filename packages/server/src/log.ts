@@ -72,6 +72,8 @@ export function logRequests(log: Log): RequestLog {
     serializers: { req: () => undefined, res: () => undefined },
     customAttributeKeys: { responseTime: 'ms', reqId: 'id' },
     customProps: (request, response) => {
+      // Asked for at the beginning too: what is said then would stand in the line twice.
+      if (!response.writableEnded && !response.destroyed) return {};
       const outcome = outcomeOf(response);
       return {
         method: request.method,

@@ -40,19 +40,42 @@ export async function migrate<Tables>(
   }
 }
 
-async function applyList(store: Database<VersionTables>, list: Migrations): Promise<void> {
+/**
+ * Whether every step of the lists has been applied, without changing anything. Throws ServerError `store-newer` when the
+ * store knows more steps than this program.
+ */
+export async function isMigrated<Tables>(
+  database: Database<Tables>,
+  ...lists: readonly Migrations[]
+): Promise<boolean> {
+  const store = database as unknown as Database<VersionTables>;
+  const tables = await store.introspection.getTables();
+  if (!tables.some(({ name }) => name === 'schema_version')) return false;
+  let isComplete = true;
+  for (const list of lists) {
+    if ((await readVersion(store, list)) < list.steps.length) isComplete = false;
+  }
+  return isComplete;
+}
+
+async function readVersion(store: Database<VersionTables>, list: Migrations): Promise<number> {
   const row = await store
     .selectFrom('schema_version')
     .select('version')
     .where('name', '=', list.name)
     .executeTakeFirst();
-  const from = row?.version ?? 0;
-  if (from > list.steps.length) {
+  const version = row?.version ?? 0;
+  if (version > list.steps.length) {
     throw new ServerError(
       'store-newer',
-      `the store's "${list.name}" tables have version ${from}, this program knows ${list.steps.length}: run the newer program`,
+      `the store's "${list.name}" tables have version ${version}, this program knows ${list.steps.length}: run the newer program`,
     );
   }
+  return version;
+}
+
+async function applyList(store: Database<VersionTables>, list: Migrations): Promise<void> {
+  const from = await readVersion(store, list);
   for (const [index, step] of list.steps.entries()) {
     if (index < from) continue;
     const version = index + 1;

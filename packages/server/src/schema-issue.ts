@@ -21,8 +21,13 @@ export function describeIssues(error: ZodError, schema: ZodType): readonly Schem
         message: `unknown key ${JSON.stringify(key.slice(0, 80))}${didYouMean(key, known)}`,
       }));
     }
-    return [{ path: issue.path, message: issue.message }];
+    return [{ path: issue.path, message: isMissing(issue) ? 'this is missing' : issue.message }];
   });
+}
+
+/** zod says "expected string, received undefined" of a value that is not there. */
+function isMissing(issue: { readonly message: string }): boolean {
+  return /^Invalid input: expected .*, received undefined$/.test(issue.message);
 }
 
 /** `a.b[2]`; the empty string for the root. */

@@ -559,6 +559,7 @@ describe('the log', () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     expect(lines).toHaveLength(3);
+    expect(app.log().match(/"method":/g)).toHaveLength(3);
     expect(lines[0]).toMatchObject({
       level: 'info',
       method: 'GET',

@@ -72,7 +72,7 @@ describe('refuses, with file, line and column', () => {
     [
       'a missing key, at what should hold it',
       'proxies: []\nlisten:\n  host: a\n',
-      'ca.yaml:2:1: listen.port: Invalid input: expected number, received undefined',
+      'ca.yaml:2:1: listen.port: this is missing',
     ],
     ['an anchor', 'listen: &a {port: 1}\n', 'ca.yaml:1:12: anchors are not allowed'],
     ['an alias', 'proxies: [&b x, *b]\nlisten: {port: 1}\n', 'ca.yaml:1:17: aliases are not allowed'],

@@ -66,6 +66,10 @@ describe('openDatabase', () => {
     expect(await codeOf(() => openDatabase({ file: join(folder, 'none.db'), readOnly: true }))).toBe(
       'storage',
     );
+    expect(() => openDatabase({ file: rubbish })).toThrow(`${rubbish}: this is not a store`);
+    expect(() => openDatabase({ file: join(folder, 'none.db'), readOnly: true })).toThrow(
+      'none.db: cannot be',
+    );
   });
 
   test('Q3: a store locked by another program fails as storage within the time it may wait', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Migrations, migrate, openDatabase } from '../src/index.ts';
+import { isMigrated, type Migrations, migrate, openDatabase } from '../src/index.ts';
 import { codeOf } from './temporary.ts';
 
 interface Tables {
@@ -33,6 +33,19 @@ describe('migrate', () => {
     expect(await codeOf(() => migrate(database, { name: 'a', steps: [create('first')] }))).toBe(
       'store-newer',
     );
+    await database.destroy();
+  });
+
+  test('tells whether something is missing without changing anything', async () => {
+    const database = openDatabase<Tables>({ file: ':memory:' });
+    const older = { name: 'a', steps: [create('first')] };
+    const newer = { name: 'a', steps: [create('first'), create('second')] };
+    expect(await isMigrated(database, older)).toBe(false);
+    await migrate(database, older);
+    expect(await isMigrated(database, older)).toBe(true);
+    expect(await isMigrated(database, newer)).toBe(false);
+    await migrate(database, newer);
+    expect(await codeOf(() => isMigrated(database, older))).toBe('store-newer');
     await database.destroy();
   });
 
