@@ -17,9 +17,11 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { createGitHub } from '@beacon/github';
+import { createPolicyEngine } from '@beacon/policy';
 import { formatPrivateKey, generateKey } from '@beacon/ssh/key';
 import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
+import { readCaConfiguration } from './configuration.ts';
 import { CaError } from './error.ts';
 import {
   configurationText,
@@ -29,6 +31,7 @@ import {
   policyText,
   servicesText,
 } from './init-files.ts';
+import { readInventory, readPolicies } from './load.ts';
 
 export interface InitReport {
   readonly folder: string;
@@ -46,7 +49,10 @@ export interface InitRequest extends Omit<InitChoices, 'administrator'> {
   readonly administratorLogin?: string;
 }
 
-/** Throws CaError `init-refused` when the folder is there and not empty, GitHubError when the login is not found. */
+/**
+ * Throws CaError `init-refused` when the folder is there and not empty, GitHubError when the login is not found,
+ * ServerError or PolicyError when what was chosen makes no configuration. Nothing is left behind then.
+ */
 export async function initCa(request: InitRequest): Promise<InitReport> {
   const folder = resolve(request.folder);
   refuseExisting(folder);
@@ -60,6 +66,7 @@ export async function initCa(request: InitRequest): Promise<InitReport> {
   const draft = mkdtempSync(`${folder}.new-`);
   try {
     const keys = await writeFiles(draft, choices);
+    readBack(draft);
     const files = readdirSync(draft, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(draft.length + 1))
@@ -110,6 +117,13 @@ async function writeFiles(draft: string, choices: InitChoices) {
   write('policy/policy.cedar', policyText(choices), 0o644);
   for (const name of ['keys', 'policy', '.']) syncFolder(join(draft, name));
   return fingerprints;
+}
+
+/** What was chosen stands in the files as it was given: what no later start would read is refused now. */
+function readBack(draft: string): void {
+  const { github, inventory, policy } = readCaConfiguration(join(draft, 'ca.yaml'));
+  const files = readPolicies(policy);
+  createPolicyEngine({ files, inventory: readInventory(inventory), provider: github.provider }).close();
 }
 
 async function makeTokenKey() {

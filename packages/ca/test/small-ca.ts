@@ -162,6 +162,10 @@ export class SmallCa {
   readonly logs: string[] = [];
   /** Every certificate that was handed out, as its line. */
   readonly issued: string[] = [];
+  /** Every token, code and proof that was sent or received: they must stand nowhere. */
+  readonly canaries: string[] = [CLIENT_SECRET];
+  /** The whole text of every refusal. */
+  readonly refusals: string[] = [];
   #requests = 0;
   url = '';
   running!: RunningCa;
@@ -324,6 +328,14 @@ export class SmallCa {
     }
     if (!page.html.includes('Your terminal is signed in')) throw new Error(`${page.status} ${page.html}`);
     const tokens = await finishDeviceLogin(client, { ...login, intervalMs: 0 });
+    const { privateKey } = proofKey;
+    this.canaries.push(
+      login.deviceCode,
+      login.userCode,
+      tokens.accessToken,
+      tokens.refreshToken ?? login.deviceCode,
+    );
+    this.canaries.push(String(privateKey.export({ format: 'jwk' }).d));
     return {
       person: `github:${PERSONS[name]}`,
       proofKey,
@@ -369,9 +381,11 @@ export class SmallCa {
     options: AskOptions = {},
   ): Promise<Reply> {
     const raw = options.raw ?? (body === undefined ? undefined : JSON.stringify(body));
+    const proof = options.proof ?? (await this.proof(who, method, path, raw, options.keyProof));
+    this.canaries.push(proof, ...(options.keyProof === undefined ? [] : [options.keyProof]));
     return this.send(method, path, raw, {
       authorization: `DPoP ${who.accessToken}`,
-      dpop: options.proof ?? (await this.proof(who, method, path, raw, options.keyProof)),
+      dpop: proof,
       ...options.headers,
     });
   }
@@ -396,6 +410,8 @@ export class SmallCa {
     const body = isJson && text !== '' ? (JSON.parse(text) as Reply['body']) : {};
     if (answer.status === 201 && typeof body['certificate'] === 'string')
       this.issued.push(body['certificate']);
+    if (answer.status >= 400)
+      this.refusals.push(`${text}\n${[...answer.headers].map((pair) => pair.join(': ')).join('\n')}`);
     return { status: answer.status, headers: answer.headers, text, body };
   }
 

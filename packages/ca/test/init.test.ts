@@ -1,0 +1,220 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Standin, startStandin } from '@beacon/github-standin';
+import { createPolicyEngine } from '@beacon/policy';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { checkCa } from '../src/check.ts';
+import { readCaConfiguration } from '../src/configuration.ts';
+import { type InitRequest, initCa } from '../src/init.ts';
+import { readInventory } from '../src/load.ts';
+import { startMain } from './run-main.ts';
+
+let standin: Standin;
+let parent: string;
+let folder: string;
+beforeAll(async () => {
+  standin = await startStandin();
+  standin.state.addPerson({ id: 583231, login: 'octocat' });
+});
+afterAll(() => standin.close());
+beforeEach(() => {
+  parent = mkdtempSync(join(tmpdir(), 'beacon-init-'));
+  folder = join(parent, 'ca');
+});
+afterEach(() => rmSync(parent, { recursive: true, force: true }));
+
+const request = (change: Partial<InitRequest> = {}): InitRequest => ({
+  folder,
+  publicUrl: 'https://ca.example.org',
+  listenHost: '127.0.0.1',
+  listenPort: 8443,
+  provider: 'github',
+  webUrl: standin.url,
+  apiUrl: standin.url,
+  clientId: 'Iv1.x',
+  ...change,
+});
+
+const files = (of: string) =>
+  readdirSync(of, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+const contents = (of: string) => files(of).map((file) => [file, readFileSync(file, 'utf8')]);
+const modeOf = (file: string) => statSync(file).mode & 0o777;
+
+describe('init', () => {
+  test('makes the whole folder: secrets readable by their owner alone, public halves beside them', async () => {
+    const report = await initCa(request());
+    expect(report.files).toEqual([
+      'ca.yaml',
+      'inventory.yaml',
+      ...[
+        'host_ca',
+        'host_ca.pub',
+        'passphrase',
+        'sealing',
+        'token_signing.jwk',
+        'user_ca',
+        'user_ca.pub',
+      ].map((name) => `keys/${name}`),
+      'policy/policy.cedar',
+      'services.yaml',
+    ]);
+    expect(modeOf(folder)).toBe(0o700);
+    for (const name of ['keys', 'data', 'policy']) expect(modeOf(join(folder, name))).toBe(0o700);
+    for (const name of ['host_ca', 'user_ca', 'passphrase', 'sealing', 'token_signing.jwk'])
+      expect(modeOf(join(folder, 'keys', name))).toBe(0o600);
+    expect(readdirSync(parent)).toEqual(['ca']);
+  });
+
+  test('makes two different keys that OpenSSH opens with the passphrase, and without it does not', async () => {
+    const report = await initCa(request());
+    const passphrase = readFileSync(join(folder, 'keys/passphrase'), 'utf8').trim();
+    expect(Buffer.from(passphrase, 'base64url')).toHaveLength(32);
+    for (const [name, fingerprint] of [
+      ['user_ca', report.user_ca],
+      ['host_ca', report.host_ca],
+    ] as const) {
+      const file = join(folder, 'keys', name);
+      const shown = execFileSync('ssh-keygen', ['-y', '-P', passphrase, '-f', file]).toString();
+      expect(shown.split(' ').slice(0, 2)).toEqual(
+        readFileSync(`${file}.pub`, 'utf8').split(' ').slice(0, 2),
+      );
+      expect(execFileSync('ssh-keygen', ['-l', '-f', `${file}.pub`]).toString()).toContain(fingerprint);
+      expect(spawnSync('ssh-keygen', ['-y', '-P', '', '-f', file]).status).not.toBe(0);
+      expect(readFileSync(file, 'latin1')).toMatch(/^-----BEGIN OPENSSH PRIVATE KEY-----/);
+    }
+    expect(report.user_ca).not.toBe(report.host_ca);
+  });
+
+  test('prints no secret in its report', async () => {
+    const report = JSON.stringify(await initCa(request()));
+    for (const name of ['passphrase', 'sealing'])
+      expect(report).not.toContain(readFileSync(join(folder, 'keys', name), 'utf8').trim());
+    expect(report).not.toContain(JSON.parse(readFileSync(join(folder, 'keys/token_signing.jwk'), 'utf8')).d);
+  });
+
+  test('leaves a configuration that check finds whole, but for the App’s secret', async () => {
+    await initCa(request());
+    const defects = (await checkCa(join(folder, 'ca.yaml'))).filter(({ ok }) => !ok);
+    expect(defects.map(({ check }) => check)).toEqual(['github']);
+    writeFileSync(join(folder, 'keys/github_client_secret'), 'x\n', { mode: 0o600 });
+    expect((await checkCa(join(folder, 'ca.yaml'))).every(({ ok }) => ok)).toBe(true);
+    expect(readCaConfiguration(join(folder, 'ca.yaml')).github.client_id).toBe('Iv1.x');
+  });
+
+  test('tells the fields of the GitHub App and the next commands to type', async () => {
+    const report = await initCa(request());
+    expect(report.github_app).toMatchObject({
+      'Callback URL': 'https://ca.example.org/sign-in/github/callback',
+    });
+    expect(report.next.at(-1)).toBe(`beacon ca serve --config ${join(folder, 'ca.yaml')}`);
+    expect(report.administrator).toBeNull();
+  });
+
+  test('the policy permits nobody until somebody is named, and its examples are policies when uncommented', async () => {
+    await initCa(request());
+    const inventory = readInventory(join(folder, 'inventory.yaml'));
+    const text = readFileSync(join(folder, 'policy/policy.cedar'), 'utf8');
+    const engineOf = (policy: string) =>
+      createPolicyEngine({ files: [{ name: 'p.cedar', text: policy }], inventory, provider: 'github' });
+    expect(engineOf(text).policies).toEqual([]);
+    const uncommented = text.replace(/^\/\/ (?=@|permit|\)| {2})/gm, '');
+    expect(engineOf(uncommented).policies).toEqual(['administrators', 'web-team-logs-in']);
+  });
+});
+
+describe('--admin', () => {
+  test('looks the login up once, and names the person by number', async () => {
+    const report = await initCa(request({ administratorLogin: 'octocat' }));
+    expect(report.administrator).toBe('github:583231');
+    expect(standin.state.requests.filter((line) => line.endsWith('/users/octocat'))).toHaveLength(1);
+    const text = readFileSync(join(folder, 'policy/policy.cedar'), 'utf8');
+    expect(text).toContain('principal == Person::"github:583231"');
+    expect(text.replace(/\/\/.*$/gm, '')).not.toContain('octocat');
+  });
+
+  test('with another provider’s word, the person carries it', async () => {
+    expect((await initCa(request({ administratorLogin: 'octocat', provider: 'ghe' }))).administrator).toBe(
+      'ghe:583231',
+    );
+  });
+
+  test.each(['nobody-of-this-name', '../users/octocat', 'a b', ''])(
+    'makes nothing when %j is no person there',
+    async (login) => {
+      await expect(initCa(request({ administratorLogin: login }))).rejects.toThrow();
+      expect(readdirSync(parent)).toEqual([]);
+    },
+  );
+
+  test('makes nothing when GitHub gives no answer', async () => {
+    standin.state.fault({ path: '*', effect: { kind: 'reset' } });
+    await expect(initCa(request({ administratorLogin: 'octocat' }))).rejects.toThrow();
+    standin.state.clearFaults();
+    expect(readdirSync(parent)).toEqual([]);
+  });
+});
+
+describe('what init never does', () => {
+  test('overwrite: a second init is refused and changes no byte', async () => {
+    await initCa(request());
+    const before = contents(folder);
+    await expect(initCa(request())).rejects.toMatchObject({ code: 'init-refused' });
+    expect(contents(folder)).toEqual(before);
+    expect(readdirSync(parent)).toEqual(['ca']);
+  });
+
+  test('overwrite: a folder with anything in it is refused, an empty one is taken', async () => {
+    mkdirSync(folder);
+    writeFileSync(join(folder, '.hidden'), 'x');
+    await expect(initCa(request())).rejects.toMatchObject({ code: 'init-refused' });
+    rmSync(join(folder, '.hidden'));
+    chmodSync(folder, 0o755);
+    await initCa(request());
+    expect(modeOf(folder)).toBe(0o700);
+  });
+
+  test.each<[string, Partial<InitRequest>]>([
+    ['a public URL without a scheme', { publicUrl: 'ca.example.org' }],
+    ['a public URL with a path’s slash', { publicUrl: 'https://ca.example.org/' }],
+    ['plain http beyond loopback', { publicUrl: 'http://ca.example.org' }],
+    ['a line of its own in the public URL', { publicUrl: 'https://ca.example.org\nstore: /etc/passwd' }],
+    ['a comment in the client id', { clientId: '# nothing' }],
+    ['a provider in capitals', { provider: 'GitHub' }],
+    ['port 70000', { listenPort: 70_000 }],
+  ])('keep what no start would read: %s', async (_what, change) => {
+    await expect(initCa(request(change))).rejects.toThrow();
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
+  test('leave a half folder when it is killed: there is none, or the whole', async () => {
+    const argv = ['ca', 'init', '--dir', folder, '--public-url', 'https://ca.example.org'];
+    const reference = (await initCa(request({ folder: join(parent, 'reference') }))).files;
+    await Promise.all(
+      [0, 250, 500, 650, 800].map(async (ms, index) => {
+        const own = join(parent, `ca-${index}`);
+        const { child, ended } = startMain(argv.map((word) => (word === folder ? own : word)));
+        const timer = setTimeout(() => child.kill('SIGKILL'), ms + index);
+        await ended;
+        clearTimeout(timer);
+        if (existsSync(own))
+          expect(files(own).map((file) => file.slice(own.length + 1))).toEqual([...reference].sort());
+        else expect((await initCa(request({ folder: own }))).files).toEqual(reference);
+      }),
+    );
+  });
+});
