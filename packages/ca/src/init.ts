@@ -65,8 +65,9 @@ export async function initCa(request: InitRequest): Promise<InitReport> {
   mkdirSync(dirname(folder), { recursive: true });
   const draft = mkdtempSync(`${folder}.new-`);
   try {
-    const keys = await writeFiles(draft, choices);
-    readBack(draft);
+    writeTexts(draft, choices);
+    const keys = await writeKeys(draft);
+    for (const name of ['keys', 'policy', '.']) syncFolder(join(draft, name));
     const files = readdirSync(draft, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(draft.length + 1))
@@ -96,27 +97,14 @@ async function findAdministrator(request: InitRequest, login: string) {
   return { person, login: name };
 }
 
-async function writeFiles(draft: string, choices: InitChoices) {
-  for (const name of ['keys', 'data', 'policy']) mkdirSync(join(draft, name), { mode: 0o700 });
-  const passphrase = randomBytes(32).toString('base64url');
-  const write = (name: string, text: string, mode: number) => writeDurably(join(draft, name), text, mode);
-  write('keys/passphrase', `${passphrase}\n`, 0o600);
-  const fingerprints: string[] = [];
-  for (const name of ['user_ca', 'host_ca']) {
-    const { privateKey, publicKey } = generateKey('ssh-ed25519');
-    const comment = `beacon ${name.replace('_', ' ')}`;
-    write(`keys/${name}`, await formatPrivateKey(privateKey, { passphrase, comment }), 0o600);
-    write(`keys/${name}.pub`, `${formatPublicKeyLine(publicKey, comment)}\n`, 0o644);
-    fingerprints.push(fingerprint(publicKey));
-  }
-  write('keys/token_signing.jwk', `${JSON.stringify(await makeTokenKey())}\n`, 0o600);
-  write('keys/sealing', `${randomBytes(32).toString('base64')}\n`, 0o600);
-  write('ca.yaml', configurationText(choices), 0o644);
-  write('inventory.yaml', inventoryText, 0o644);
-  write('services.yaml', servicesText, 0o644);
-  write('policy/policy.cedar', policyText(choices), 0o644);
-  for (const name of ['keys', 'policy', '.']) syncFolder(join(draft, name));
-  return fingerprints;
+function writeTexts(draft: string, choices: InitChoices): void {
+  mkdirSync(join(draft, 'data'), { mode: 0o700 });
+  mkdirSync(join(draft, 'policy'), { mode: 0o700 });
+  writeDurably(join(draft, 'ca.yaml'), configurationText(choices), 0o644);
+  writeDurably(join(draft, 'inventory.yaml'), inventoryText, 0o644);
+  writeDurably(join(draft, 'services.yaml'), servicesText, 0o644);
+  writeDurably(join(draft, 'policy/policy.cedar'), policyText(choices), 0o644);
+  readBack(draft);
 }
 
 /** What was chosen stands in the files as it was given: what no later start would read is refused now. */
@@ -124,6 +112,26 @@ function readBack(draft: string): void {
   const { github, inventory, policy } = readCaConfiguration(join(draft, 'ca.yaml'));
   const files = readPolicies(policy);
   createPolicyEngine({ files, inventory: readInventory(inventory), provider: github.provider }).close();
+}
+
+/** Answers the fingerprints of user CA and host CA. */
+async function writeKeys(draft: string): Promise<string[]> {
+  mkdirSync(join(draft, 'keys'), { mode: 0o700 });
+  const write = (name: string, text: string, mode: number) =>
+    writeDurably(join(draft, 'keys', name), text, mode);
+  const passphrase = randomBytes(32).toString('base64url');
+  write('passphrase', `${passphrase}\n`, 0o600);
+  const fingerprints: string[] = [];
+  for (const name of ['user_ca', 'host_ca']) {
+    const { privateKey, publicKey } = generateKey('ssh-ed25519');
+    const comment = `beacon ${name.replace('_', ' ')}`;
+    write(name, await formatPrivateKey(privateKey, { passphrase, comment }), 0o600);
+    write(`${name}.pub`, `${formatPublicKeyLine(publicKey, comment)}\n`, 0o644);
+    fingerprints.push(fingerprint(publicKey));
+  }
+  write('token_signing.jwk', `${JSON.stringify(await makeTokenKey())}\n`, 0o600);
+  write('sealing', `${randomBytes(32).toString('base64')}\n`, 0o600);
+  return fingerprints;
 }
 
 async function makeTokenKey() {

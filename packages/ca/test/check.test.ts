@@ -1,12 +1,17 @@
 import { chmodSync, copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRecords, migrate, openDatabase, type RecordTables, recordMigrations } from '@beacon/server';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { checkCa } from '../src/check.ts';
-import { type MadeCa, makeCa } from './made-ca.ts';
+import { copyCa, type MadeCa, makeCheapCa } from './made-ca.ts';
 
+let whole: MadeCa;
 let made: MadeCa;
-beforeEach(async () => {
-  made = await makeCa();
+beforeAll(async () => {
+  whole = await makeCheapCa();
+});
+afterAll(() => whole.remove());
+beforeEach(() => {
+  made = copyCa(whole);
 });
 afterEach(() => made.remove());
 

@@ -1,5 +1,6 @@
 /** A CA's folder as `beacon ca init` makes it, in a temporary place, ready for `serve`: its App's id and secret are set. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { initCa } from '../src/init.ts';
@@ -11,6 +12,35 @@ export interface MadeCa {
   /** Changes a file's text; a text that is not there is an error. */
   edit(name: string, from: string | RegExp, to: string): void;
   remove(): void;
+}
+
+/** A copy of a made CA, to be damaged. */
+export function copyCa(made: MadeCa): MadeCa {
+  const parent = mkdtempSync(join(tmpdir(), 'beacon-copied-ca-'));
+  cpSync(made.folder, join(parent, 'ca'), { recursive: true });
+  return handle(parent);
+}
+
+/** Like `init`'s, but with keys whose passphrase costs one round: opening and making them takes no half a second. */
+export async function makeCheapCa(change: Partial<Parameters<typeof initCa>[0]> = {}): Promise<MadeCa> {
+  const made = await makeCa(change);
+  const passphrase = readFileSync(made.at('keys/passphrase'), 'utf8').trim();
+  for (const name of ['user_ca', 'host_ca']) {
+    rmSync(made.at(`keys/${name}`));
+    rmSync(made.at(`keys/${name}.pub`));
+    execFileSync('ssh-keygen', [
+      '-q',
+      '-t',
+      'ed25519',
+      '-a',
+      '1',
+      '-N',
+      passphrase,
+      '-f',
+      made.at(`keys/${name}`),
+    ]);
+  }
+  return made;
 }
 
 export async function makeCa(change: Partial<Parameters<typeof initCa>[0]> = {}): Promise<MadeCa> {
@@ -27,8 +57,14 @@ export async function makeCa(change: Partial<Parameters<typeof initCa>[0]> = {})
     clientId: 'Iv1.made0000000000',
     ...change,
   });
+  const made = handle(parent);
+  writeFileSync(made.at('keys/github_client_secret'), 'made-ca-client-secret-canary\n', { mode: 0o600 });
+  return made;
+}
+
+function handle(parent: string): MadeCa {
+  const folder = join(parent, 'ca');
   const at = (name: string) => join(folder, name);
-  writeFileSync(at('keys/github_client_secret'), 'made-ca-client-secret-canary\n', { mode: 0o600 });
   return {
     folder,
     configuration: at('ca.yaml'),
