@@ -165,7 +165,14 @@ export async function pruneSignIns(
   await tx.deleteFrom('code_guesses').where('window_ends_at', '<=', now.getTime()).execute();
   return expired
     .filter(({ content }) => content !== USED)
-    .map(({ key, content }) => JSON.parse(sealer.open(content, place(key)).toString()) as SessionData);
+    .flatMap(({ key, content }) => {
+      try {
+        return [JSON.parse(sealer.open(content, place(key)).toString()) as SessionData];
+      } catch {
+        // Sealed with a key that has been replaced since: nobody can read it, and it is gone now.
+        return [];
+      }
+    });
 }
 
 function place(key: string): string {

@@ -74,3 +74,12 @@ test('hands back what nobody came for, once', async () => {
   expect(left).toContainEqual(content);
   expect(await write((tx) => pruneSignIns(tx, new Date(time), sealer))).toEqual([]);
 });
+
+test('forgets what was sealed with a key that has been replaced since', async () => {
+  await set('six');
+  time += 600_000;
+  const { write } = createGroupCommit(database);
+  const other = createSealer(Buffer.alloc(32, 8));
+  expect(await write((tx) => pruneSignIns(tx, new Date(time), other))).toEqual([]);
+  expect(await get('six')).toBeNull();
+});
