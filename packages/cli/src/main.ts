@@ -112,4 +112,9 @@ function readVersion(): string {
   return 'unknown';
 }
 
+// Whoever reads our output may stop reading, as `head` does: that is no failure, but there is nothing left to do.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
 process.exitCode = await main(process.argv.slice(2));

@@ -3,7 +3,7 @@
  * through it in a hardware key). The passphrase is asked on the terminal alone, never taken from stdin, which belongs to
  * the remote command, nor from the environment. The key itself is shown to no host: our agent offers the certificate.
  */
-import { constants } from 'node:fs';
+import { constants, openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { ReadStream, WriteStream } from 'node:tty';
 import { createAgentSigner, listIdentities } from '@beacon/ssh/agent-client';
@@ -22,11 +22,20 @@ export async function openOwnKey(file: string, agentSocket: string | undefined):
   const text = await readKeyFile(file);
   if (!text.startsWith(PRIVATE_KEY)) return agentKey(file, text, agentSocket);
   try {
+    return await openKeyFile(file, text);
+  } catch (error) {
+    if (error instanceof SshError && error.code === 'private-key-unsupported') {
+      return agentKeyBeside(file, agentSocket, error);
+    }
+    throw error;
+  }
+}
+
+async function openKeyFile(file: string, text: string): Promise<Signer> {
+  try {
     return (await openPrivateKey(text)).signer;
   } catch (error) {
-    if (!(error instanceof SshError)) throw error;
-    if (error.code === 'private-key-unsupported') return agentKeyBeside(file, agentSocket, error);
-    if (error.code !== 'private-key-passphrase-missing') throw error;
+    if (!(error instanceof SshError) || error.code !== 'private-key-passphrase-missing') throw error;
   }
   return (await openPrivateKey(text, await askPassphrase(file))).signer;
 }
@@ -85,11 +94,24 @@ async function readKeyFile(file: string): Promise<string> {
 }
 
 async function askPassphrase(file: string): Promise<string> {
-  let input: ReadStream;
-  let output: WriteStream;
+  const terminal = openTerminal(file);
+  const { isCancel, password } = await import('@clack/prompts');
   try {
-    input = new ReadStream((await open('/dev/tty', 'r')).fd);
-    output = new WriteStream((await open('/dev/tty', 'w')).fd);
+    const answer = await password({ message: `Passphrase of ${file}`, ...terminal });
+    if (isCancel(answer)) throw new CliError('stopped', 'invalid', 'stopped: no passphrase was given');
+    return answer ?? '';
+  } finally {
+    terminal.input.destroy();
+    terminal.output.destroy();
+  }
+}
+
+function openTerminal(file: string): { readonly input: ReadStream; readonly output: WriteStream } {
+  try {
+    return {
+      input: new ReadStream(openSync('/dev/tty', 'r')),
+      output: new WriteStream(openSync('/dev/tty', 'w')),
+    };
   } catch (error) {
     throw new CliError(
       'no-terminal',
@@ -97,14 +119,5 @@ async function askPassphrase(file: string): Promise<string> {
       `${file} is protected and there is no terminal to ask for its passphrase: put the key into your agent with ssh-add, then -i ${file}.pub`,
       { cause: error },
     );
-  }
-  const { isCancel, password } = await import('@clack/prompts');
-  try {
-    const answer = await password({ message: `Passphrase of ${file}`, input, output });
-    if (isCancel(answer)) throw new CliError('stopped', 'invalid', 'stopped: no passphrase was given');
-    return answer ?? '';
-  } finally {
-    input.destroy();
-    output.destroy();
   }
 }

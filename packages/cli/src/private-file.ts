@@ -75,12 +75,14 @@ export async function writePrivateFile(file: string, text: string): Promise<void
 
 /** Whether `error` is node's error of that code. */
 export function isSystemError(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }
 
 /** The system's word for what went wrong with a file. */
 export function reason(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'failed';
+  const isCoded =
+    typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string';
+  return isCoded ? String(error.code) : 'failed';
 }
 
 function requirePrivate(path: string, stats: Stats, mode: string): void {

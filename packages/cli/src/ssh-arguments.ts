@@ -17,6 +17,9 @@ export const HOST_KEY_ALGORITHMS = [
   'rsa-sha2-256-cert-v01@openssh.com',
 ].join(',');
 
+/** Options that would bring in other keys, or other options. */
+const NEVER = ['certificatefile', 'pkcs11provider', 'addkeystoagent', 'include', 'host', 'match'];
+
 export interface SshCall {
   readonly host: { readonly id: string; readonly address: string; readonly port: number };
   readonly login: string;
@@ -40,6 +43,8 @@ export interface SshCall {
  */
 function fixedOptions(call: SshCall): readonly (readonly [string, string])[] {
   return [
+    // KnownHostsCommand is known from OpenSSH 8.5 on.
+    ['IgnoreUnknown', 'KnownHostsCommand'],
     ['IdentityAgent', quote(call.agentSocket)],
     ['IdentitiesOnly', 'yes'],
     ['IdentityFile', quote(call.certificateFile)],
@@ -70,7 +75,7 @@ function fixedOptions(call: SshCall): readonly (readonly [string, string])[] {
 /** The arguments behind `ssh`. Throws CliError `usage` for an option that would change whom we trust. */
 export function sshArguments(call: SshCall): readonly string[] {
   const fixed = fixedOptions(call);
-  const names = new Set(fixed.map(([name]) => name.toLowerCase()));
+  const names = new Set([...fixed.map(([name]) => name.toLowerCase()), ...NEVER]);
   for (const option of call.options) {
     const name = /^([A-Za-z0-9]+)[= ]./.exec(option)?.[1];
     if (name === undefined) throw usageError(`${JSON.stringify(option)} is no ssh option: write KEY=VALUE`);

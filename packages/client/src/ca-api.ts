@@ -148,7 +148,7 @@ function queryOf(parameters: Readonly<Record<string, string>>): string {
 function segment(text: string): string {
   if (!/^[A-Za-z0-9:._-]+$/.test(text) || /^[.]+$/.test(text)) {
     throw new ClientError(
-      'refused',
+      'name-malformed',
       'invalid',
       `${JSON.stringify(text.slice(0, 80))} is no name that the CA knows`,
     );

@@ -7,6 +7,8 @@
 import type { Problem, ProblemKind } from '@beacon/protocol';
 
 export type ClientErrorCode =
+  // what was asked for
+  | 'name-malformed'
   // the address of the CA and the way to it
   | 'url-malformed'
   | 'url-insecure'

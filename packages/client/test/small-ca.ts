@@ -2,62 +2,22 @@
  * A CA for tests: an HTTP server that speaks the messages of the real one, checks proofs and signs real certificates, and
  * can be told to misbehave. It knows one person, decides by a table, and forgets everything when it closes.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { HostRequest } from '@beacon/protocol/http/hosts';
-import { createId } from '@beacon/protocol/id';
 import { FIRST_PREVIOUS, formatRecord, hashRecord } from '@beacon/protocol/record';
-import { formatCertificateLine } from '@beacon/ssh/certificate';
 import { generateKey } from '@beacon/ssh/key';
 import { encodeKrl } from '@beacon/ssh/krl';
-import type { Extensions } from '@beacon/ssh/options';
-import { fingerprint, formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
-import {
-  createHostCa,
-  createUserCa,
-  signHostCertificate,
-  signUserCertificate,
-} from '@beacon/ssh/sign-certificate';
+import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
+import { createHostCa, createUserCa } from '@beacon/ssh/sign-certificate';
 import { createSigner } from '@beacon/ssh/signature';
-import { verifyMessage } from '@beacon/ssh/sshsig';
-import {
-  CompactSign,
-  calculateJwkThumbprint,
-  EmbeddedJWK,
-  exportJWK,
-  generateKeyPair,
-  jwtVerify,
-} from 'jose';
+import { CompactSign, exportJWK, generateKeyPair } from 'jose';
+import { createIssuer } from './small-ca-issuer.ts';
+import type { Knobs, SmallHost } from './small-ca-knobs.ts';
+import { Refusal, refuse, send } from './small-ca-refusal.ts';
+import { createTokens } from './small-ca-tokens.ts';
 
-export interface SmallHost {
-  readonly id: string;
-  readonly address: string;
-  readonly port: number;
-  readonly logins: readonly string[];
-}
-
-/** Everything here may be changed while it runs. */
-export interface Knobs {
-  hosts: SmallHost[];
-  extensions: Extensions;
-  /** How many polls of the device grant are answered with "wait". */
-  pendingPolls: number;
-  pollRefusal: string | undefined;
-  intervalSeconds: number;
-  askNonce: boolean;
-  accessTokenSeconds: number;
-  /** Changes an answer before it is sent. */
-  tamper: (path: string, body: Record<string, unknown>) => unknown;
-  /** Answers instead of the real answer. */
-  intercept: (request: IncomingMessage, response: ServerResponse) => boolean;
-  /** What is signed instead of what was asked for. */
-  certificate: (
-    fields: Parameters<typeof signUserCertificate>[0],
-  ) => Parameters<typeof signUserCertificate>[0];
-  /** Denied with this problem, by host id. */
-  denials: Record<string, { code: string; detail: string; missing: unknown[] }>;
-}
+export type { Knobs };
 
 export interface SmallCa {
   readonly url: string;
@@ -98,16 +58,8 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
   const requests: string[] = [];
   const bodies: Record<string, unknown>[] = [];
   const records: string[] = [];
-  const refreshes = { count: 0, reused: 0 };
-  const accessTokens = new Map<string, { thumbprint: string; expiresAt: number; session: string }>();
-  const refreshTokens = new Map<string, { thumbprint: string; used: boolean; session: string }>();
-  const ended = new Set<string>();
-  const proofs = new Set<string>();
   const revoked: bigint[] = [];
   const startedAt = new Date();
-  let polls = 0;
-  let serial = 0n;
-  const nonce = randomUUID();
   let url = '';
 
   const record = (kind: string, facts: Record<string, string> = {}) => {
@@ -125,72 +77,8 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     return { seq: records.length, hash: last === undefined ? FIRST_PREVIOUS : hashRecord(last) };
   };
 
-  const issueTokens = (thumbprint: string, session: string) => {
-    const accessToken = randomBytes(24).toString('base64url');
-    const refreshToken = randomBytes(24).toString('base64url');
-    accessTokens.set(accessToken, {
-      thumbprint,
-      session,
-      expiresAt: Date.now() + knobs.accessTokenSeconds * 1000,
-    });
-    refreshTokens.set(refreshToken, { thumbprint, session, used: false });
-    return {
-      token_type: 'DPoP',
-      access_token: accessToken,
-      expires_in: knobs.accessTokenSeconds,
-      refresh_token: refreshToken,
-      scope: 'beacon',
-    };
-  };
-
-  async function proofOf(request: IncomingMessage, path: string) {
-    const header = request.headers['dpop'];
-    if (typeof header !== 'string') throw new Refusal(401, 'proof-missing');
-    const { payload, protectedHeader } = await jwtVerify(header, EmbeddedJWK, {
-      typ: 'dpop+jwt',
-      algorithms: ['EdDSA'],
-    });
-    const jti = String(payload.jti);
-    if (payload['htm'] !== request.method || payload['htu'] !== `${url}${path}` || proofs.has(jti)) {
-      throw new Refusal(401, 'proof-invalid');
-    }
-    proofs.add(jti);
-    const thumbprint = await calculateJwkThumbprint(protectedHeader.jwk ?? {});
-    return { payload, thumbprint };
-  }
-
-  async function token(request: IncomingMessage, response: ServerResponse, body: Buffer) {
-    const form = new URLSearchParams(body.toString());
-    const { payload, thumbprint } = await proofOf(request, '/oauth/token');
-    const fail = (error: string) => send(response, 400, { error, error_description: `because of ${error}` });
-    if (knobs.askNonce && payload['nonce'] !== nonce) {
-      response.setHeader('dpop-nonce', nonce);
-      return fail('use_dpop_nonce');
-    }
-    if (form.get('grant_type') === 'refresh_token') {
-      const known = refreshTokens.get(form.get('refresh_token') ?? '');
-      refreshes.count += 1;
-      if (known?.used === true) refreshes.reused += 1;
-      if (known === undefined || ended.has(known.session) || known.used || known.thumbprint !== thumbprint)
-        return fail('invalid_grant');
-      known.used = true;
-      return send(response, 200, issueTokens(thumbprint, known.session));
-    }
-    if (form.get('grant_type') === 'urn:ietf:params:oauth:grant-type:device_code') {
-      polls += 1;
-      if (knobs.pollRefusal !== undefined) return fail(knobs.pollRefusal);
-      if (polls <= knobs.pendingPolls) return fail('authorization_pending');
-      return send(response, 200, knobs.tamper('/oauth/token', issueTokens(thumbprint, createId(Date.now()))));
-    }
-    if (form.get('grant_type') === 'authorization_code') {
-      if (form.get('client_assertion') === null || form.get('code_verifier') === null)
-        return fail('invalid_client');
-      return form.get('code') === 'good'
-        ? send(response, 200, issueTokens(thumbprint, createId(Date.now())))
-        : fail('invalid_grant');
-    }
-    return fail('unsupported_grant_type');
-  }
+  const tokens = createTokens(knobs, () => url);
+  const issuer = createIssuer({ knobs, person: PERSON, userCa, hostCa, record });
 
   async function api(
     request: IncomingMessage,
@@ -200,14 +88,14 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     query: URLSearchParams,
   ) {
     const [scheme, presented = ''] = (request.headers.authorization ?? '').split(' ');
-    const known = accessTokens.get(presented);
-    const { payload, thumbprint } = await proofOf(request, path);
+    const known = tokens.find(presented);
+    const { payload, thumbprint } = await tokens.proofOf(request, path);
     const digest = (bytes: Buffer | string) => createHash('sha256').update(bytes).digest('base64url');
     if (
       scheme !== 'DPoP' ||
       known === undefined ||
       known.thumbprint !== thumbprint ||
-      ended.has(known.session) ||
+      tokens.ended.has(known.session) ||
       known.expiresAt < Date.now()
     ) {
       response.setHeader('www-authenticate', 'DPoP error="invalid_token"');
@@ -243,14 +131,14 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
       case 'GET /v1/sessions':
         return { sessions: [session] };
       case `DELETE /v1/sessions/${known.session}`:
-        ended.add(known.session);
+        tokens.ended.add(known.session);
         return { session: known.session, record: record('session-ended') };
       case 'GET /v1/hosts':
         return { hosts: knobs.hosts.map(hostEntry) };
       case 'POST /v1/hosts':
-        return registered(asked);
+        return issuer.register(asked);
       case 'POST /v1/certificates':
-        return issue(asked, body, String(payload['key_proof']));
+        return issuer.issue(asked, body, String(payload['key_proof']));
       case 'POST /v1/decisions': {
         const denial = knobs.denials[String(asked['host'])];
         return {
@@ -298,75 +186,6 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     throw new Refusal(404, 'host-unknown', `there is no host ${id ?? path}: see beacon ca host list`);
   }
 
-  async function registered(asked: Record<string, unknown>) {
-    const { id, address, port, logins, labels, pools, host_key: line } = asked as unknown as HostRequest;
-    const { key } = parsePublicKeyLine(line);
-    serial += 1n;
-    const now = BigInt(Math.floor(Date.now() / 1000));
-    const fields = {
-      publicKey: key,
-      serial,
-      keyId: `beacon/host/${id}`,
-      principals: [id],
-      validAfter: now - 60n,
-      validBefore: now + 2_592_000n,
-    };
-    const blob = await signHostCertificate(fields, hostCa, randomBytes(32));
-    return {
-      host: { id, state: 'enabled', address, port, logins, labels, pools, host_key: fingerprint(key) },
-      certificate: formatCertificateLine(blob),
-      serial: serial.toString(),
-      valid_before: new Date(Number(fields.validBefore) * 1000).toISOString(),
-      record: record('host-registered'),
-    };
-  }
-
-  async function issue(asked: Record<string, unknown>, body: Buffer, keyProof: string) {
-    const host = knobs.hosts.find(({ id }) => id === asked['host']);
-    if (host === undefined)
-      throw new Refusal(404, 'host-unknown', `there is no host ${asked['host']}: see beacon ca host list`);
-    const denial = knobs.denials[host.id];
-    if (denial !== undefined) throw new Refusal(403, denial.code, denial.detail, denial.missing);
-    const { key } = parsePublicKeyLine(String(asked['public_key']));
-    const signer = verifyMessage({
-      signature: Buffer.from(keyProof, 'base64url'),
-      namespace: 'certificate@beacon',
-      message: body,
-    });
-    if (!signer.blob.equals(key.blob)) throw new Refusal(403, 'key-proof-invalid');
-    const grant = createId(Date.now());
-    const now = BigInt(Math.floor(Date.now() / 1000));
-    serial += 1n;
-    const fields = knobs.certificate({
-      publicKey: key,
-      serial,
-      keyId: `beacon/${grant}/${PERSON}`,
-      principals: [`${asked['login']}@${host.id}`],
-      validAfter: now - 60n,
-      validBefore: now + BigInt(Number(asked['lifetime_seconds'])),
-      extensions: knobs.extensions,
-    });
-    const blob = await signUserCertificate(fields, userCa, randomBytes(32));
-    const reference = record('certificate', { serial: serial.toString() });
-    return {
-      certificate: formatCertificateLine(blob),
-      serial: fields.serial.toString(),
-      grant,
-      key_id: fields.keyId,
-      principal: fields.principals[0],
-      valid_after: new Date(Number(fields.validAfter) * 1000).toISOString(),
-      valid_before: new Date(Number(fields.validBefore) * 1000).toISOString(),
-      policies: ['deploy.cedar#0'],
-      host: {
-        id: host.id,
-        address: host.address,
-        port: host.port,
-        certificate_authorities: [formatPublicKeyLine(hostCa.publicKey)],
-      },
-      record: reference,
-    };
-  }
-
   async function route(request: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
     const { pathname: path, searchParams } = new URL(request.url ?? '/', url);
     requests.push(`${request.method} ${path}`);
@@ -386,7 +205,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
           }),
         );
       case '/oauth/device':
-        polls = 0;
+        tokens.beginLogin();
         return send(
           response,
           200,
@@ -399,7 +218,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
           }),
         );
       case '/oauth/token':
-        return token(request, response, body);
+        return tokens.token(request, response, body);
       case '/.well-known/jwks.json':
         return send(response, 200, {
           keys: [{ ...(await exportJWK(signing.publicKey)), kid: 'one', alg: 'EdDSA' }],
@@ -463,56 +282,14 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     hostCa,
     requests,
     bodies,
-    refreshes,
+    refreshes: tokens.refreshes,
     records,
     revoke: (one) => void revoked.push(one),
-    endSessions: () => {
-      for (const { session } of accessTokens.values()) ended.add(session);
-    },
+    endSessions: tokens.endAll,
     close: () =>
       new Promise((resolve) => {
         server.closeAllConnections();
         server.close(() => resolve());
       }),
   };
-}
-
-class Refusal extends Error {
-  readonly status: number;
-  readonly code: string;
-  readonly missing: unknown[] | undefined;
-
-  constructor(status: number, code: string, detail = `refused: ${code}`, missing?: unknown[]) {
-    super(detail);
-    this.status = status;
-    this.code = code;
-    this.missing = missing;
-  }
-}
-
-const KIND: Record<number, string> = {
-  400: 'invalid',
-  401: 'unauthenticated',
-  403: 'denied',
-  404: 'not-found',
-};
-
-function refuse(response: ServerResponse, error: unknown): void {
-  const refusal = error instanceof Refusal ? error : new Refusal(500, 'internal', String(error));
-  response.writeHead(refusal.status, { 'content-type': 'application/problem+json' });
-  response.end(
-    JSON.stringify({
-      type: `urn:beacon:problem:${KIND[refusal.status] ?? 'internal'}`,
-      title: 'Refused',
-      status: refusal.status,
-      code: refusal.code,
-      detail: refusal.message,
-      id: 'request-1',
-      ...(refusal.missing === undefined ? {} : { denial: { missing: refusal.missing } }),
-    }),
-  );
-}
-
-function send(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }

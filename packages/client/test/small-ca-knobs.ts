@@ -1,0 +1,33 @@
+/** What a test may change about the CA for tests while it runs. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Extensions } from '@beacon/ssh/options';
+import type { signUserCertificate } from '@beacon/ssh/sign-certificate';
+
+export interface SmallHost {
+  readonly id: string;
+  readonly address: string;
+  readonly port: number;
+  readonly logins: readonly string[];
+}
+
+/** Everything here may be changed while it runs. */
+export interface Knobs {
+  hosts: SmallHost[];
+  extensions: Extensions;
+  /** How many polls of the device grant are answered with "wait". */
+  pendingPolls: number;
+  pollRefusal: string | undefined;
+  intervalSeconds: number;
+  askNonce: boolean;
+  accessTokenSeconds: number;
+  /** Changes an answer before it is sent. */
+  tamper: (path: string, body: Record<string, unknown>) => unknown;
+  /** Answers instead of the real answer. */
+  intercept: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** What is signed instead of what was asked for. */
+  certificate: (
+    fields: Parameters<typeof signUserCertificate>[0],
+  ) => Parameters<typeof signUserCertificate>[0];
+  /** Denied with this problem, by host id. */
+  denials: Record<string, { code: string; detail: string; missing: unknown[] }>;
+}
