@@ -1,12 +1,21 @@
 /** `beacon ca check`: looks at everything that `serve` will need, changes nothing, and names each defect with its remedy. */
-import { existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { createPolicyEngine } from '@beacon/policy';
-import { openDatabase, type RecordTables, readSecretFile, verifyRecords } from '@beacon/server';
+import {
+  isMigrated,
+  openDatabase,
+  type RecordTables,
+  readSecretFile,
+  recordMigrations,
+  verifyRecords,
+} from '@beacon/server';
 import { readCaConfiguration, readServices } from './configuration.ts';
+import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
-import { readInventory, readPolicies } from './load.ts';
+import { inPolicyFolder, inStore, readInventory, readPolicies } from './load.ts';
 
 export interface CheckResult {
   readonly check: string;
@@ -70,14 +79,18 @@ export async function checkCa(file: string): Promise<CheckResult[]> {
     await attempt(
       'policy',
       () => {
-        const engine = createPolicyEngine({
-          files: readPolicies(configuration.policy),
-          inventory,
-          provider: configuration.github.provider,
-        });
-        const { policies, version } = engine;
-        engine.close();
-        return { policies, version };
+        try {
+          const engine = createPolicyEngine({
+            files: readPolicies(configuration.policy),
+            inventory,
+            provider: configuration.github.provider,
+          });
+          const { policies, version } = engine;
+          engine.close();
+          return { policies, version };
+        } catch (error) {
+          throw inPolicyFolder(configuration.policy, error);
+        }
       },
       ({ policies, version }) =>
         `${policies.length} policies, version ${version.slice(0, 12)}${policies.length === 0 ? ': nothing is allowed' : ''}`,
@@ -91,15 +104,39 @@ export async function checkCa(file: string): Promise<CheckResult[]> {
   return results;
 }
 
+function requireWritable(path: string): void {
+  if (!existsSync(path)) {
+    throw new CaError('file', `the folder ${path} is not there: make it with mkdir -m 700 ${path}`);
+  }
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    throw new CaError(
+      'file',
+      `${path} cannot be written: give it to whoever runs serve, and run this check as the same`,
+      { cause: error },
+    );
+  }
+}
+
 async function checkStore(file: string): Promise<string> {
+  requireWritable(dirname(file));
   if (!existsSync(file)) return `${file} is not there yet: serve will make it`;
+  requireWritable(file);
   if ((statSync(file).mode & 0o077) !== 0)
     throw new CaError('configuration', `${file} is open to others: run chmod 600 ${file}`);
   const store = openDatabase<RecordTables>({ file, readOnly: true });
   try {
+    await isMigrated(store, ...migrations);
+    if (!(await isMigrated(store, recordMigrations))) return `${file} is empty: serve will make its tables`;
     const verdict = await verifyRecords(store, { chain: 'ca' });
     if (verdict.ok) return `${verdict.count} records, the chain holds`;
-    throw new CaError('row-unverified', `record ${verdict.firstBad}: ${verdict.why}: compare with a backup`);
+    throw new CaError(
+      'row-unverified',
+      `${file}: record ${verdict.firstBad}: ${verdict.why}: compare with a backup`,
+    );
+  } catch (error) {
+    throw inStore(file, error);
   } finally {
     await store.destroy();
   }

@@ -3,13 +3,16 @@
  * relative paths are taken from the file's own folder. Every default is here and is printed by `beacon ca --help`.
  */
 import { dirname, resolve } from 'node:path';
-import { readConfiguration } from '@beacon/server';
+import { readConfiguration, requireProtection, ServerError, trustProxies } from '@beacon/server';
 import { z } from 'zod';
+import { CaError } from './error.ts';
 
 const path = z.string().min(1);
-const url = z.url({ protocol: /^https?$/ }).refine((text) => !/[?#]/.test(text) && !text.endsWith('/'), {
-  message: 'a URL without query, fragment or trailing slash',
-});
+const url = z
+  .url({ protocol: /^https?$/, error: 'an address was expected, such as https://ca.example.org' })
+  .refine((text) => !/[?#]/.test(text) && !text.endsWith('/'), {
+    message: 'a URL without query, fragment or trailing slash',
+  });
 const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
 
 const key = z.strictObject({
@@ -17,17 +20,25 @@ const key = z.strictObject({
   passphrase_file: path.describe('the file that holds its passphrase'),
 });
 
+/** What the CA is called by everybody: its issuer, in tokens and proofs. */
+const publicUrl = url
+  .refine(
+    (text) => text.startsWith('https://') || LOOPBACK.test(text),
+    'plain http is for loopback alone: use https',
+  )
+  .refine(
+    (text) => URL.parse(text)?.origin === text,
+    'a scheme and a host alone were expected, in small letters and without a path, such as https://ca.example.org',
+  );
+const port = z.int().min(0).max(65535);
+const provider = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'small letters, digits and dashes were expected');
+
 export const caConfiguration = z.strictObject({
-  public_url: url
-    .refine(
-      (text) => text.startsWith('https://') || LOOPBACK.test(text),
-      'plain http is for loopback alone: use https',
-    )
-    .describe('how everybody reaches this CA; tokens and proofs are bound to it'),
+  public_url: publicUrl.describe('how everybody reaches this CA; tokens and proofs are bound to it'),
   listen: z
     .strictObject({
       host: z.string().default('127.0.0.1').describe('address to listen on'),
-      port: z.int().min(0).max(65535).default(8443).describe('port to listen on'),
+      port: port.default(8443).describe('port to listen on'),
     })
     .prefault({}),
   trusted_proxies: z
@@ -42,9 +53,7 @@ export const caConfiguration = z.strictObject({
     sealing: path.describe('32 random bytes in base64: seals GitHub tokens in the store'),
   }),
   github: z.strictObject({
-    provider: z
-      .string()
-      .regex(/^[a-z][a-z0-9-]{0,31}$/)
+    provider: provider
       .default('github')
       .describe('first part of every person id; another word for a GitHub Enterprise Server'),
     web_url: url.default('https://github.com').describe('where people sign in'),
@@ -70,7 +79,7 @@ export const caConfiguration = z.strictObject({
         .string()
         .default('127.0.0.1')
         .describe('address of the figures for Prometheus; keep it off the network'),
-      port: z.int().min(0).max(65535).default(9464).describe('port of the figures'),
+      port: port.default(9464).describe('port of the figures'),
     })
     .optional()
     .describe('where /metrics is served, apart from the API; nowhere when absent'),
@@ -82,6 +91,23 @@ export const caConfiguration = z.strictObject({
 export type CaConfiguration = z.infer<typeof caConfiguration>;
 
 const PATHS = ['store', 'inventory', 'services', 'policy'] as const;
+
+/** The forms of what `beacon ca init` is told and writes into the file. */
+export const chosen = z.strictObject({
+  'public-url': publicUrl,
+  listen: z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'HOST:PORT was expected')
+    .refine((text) => port.safeParse(Number(text.split(':').at(-1))).success, 'a port is at most 65535')
+    .refine(
+      (text) => isLoopback(text.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')),
+      'this CA speaks plain HTTP, so only loopback is taken here: beyond it, set listen.host together with trusted_proxies in ca.yaml afterwards',
+    ),
+  'client-id': z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, "a GitHub App's client id was expected"),
+  'github-web-url': url,
+  'github-api-url': url,
+  provider,
+});
 
 /** Reads `file`; all paths in the answer are absolute. Throws ServerError `configuration` with file, line and remedy. */
 export function readCaConfiguration(file: string): CaConfiguration {
@@ -97,7 +123,36 @@ export function readCaConfiguration(file: string): CaConfiguration {
   keys.token_signing = at(keys.token_signing);
   keys.sealing = at(keys.sealing);
   github.client_secret_file = at(github.client_secret_file);
+  requireListenable(file, configuration);
   return configuration;
+}
+
+function requireListenable(file: string, { listen, trusted_proxies: trustedProxies }: CaConfiguration): void {
+  try {
+    trustProxies(trustedProxies);
+  } catch (error) {
+    throw inFile(`${file}: trusted_proxies`, error);
+  }
+  if (trustedProxies.length > 0 || isLoopback(listen.host)) return;
+  throw new CaError(
+    'configuration',
+    `${file}: listen.host: ${listen.host} is not loopback, and this CA speaks plain HTTP: listen on 127.0.0.1, or name the TLS proxy in front in trusted_proxies`,
+  );
+}
+
+function isLoopback(host: string): boolean {
+  try {
+    requireProtection({ host });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function inFile(place: string, error: unknown): unknown {
+  return error instanceof ServerError
+    ? new CaError('configuration', `${place}: ${error.message}`, { cause: error })
+    : error;
 }
 
 const jwk = z.union([
@@ -149,10 +204,27 @@ export interface Service extends z.infer<typeof service> {
   readonly id: string;
 }
 
-/** The reviewed list of services, by id. Throws ServerError `configuration`. */
+/** The reviewed list of services, by id. Throws ServerError `configuration`, CaError `services` for a private key in it. */
 export function readServices(file: string): ReadonlyMap<string, Service> {
-  const { services } = readConfiguration(file, servicesFile);
+  const { services } = readPublicServices(file);
   return new Map(Object.entries(services).map(([id, entry]) => [id, { id, ...entry }]));
+}
+
+/** The member of a JWK that is the private key. */
+const PRIVATE_MEMBER = /^(.*keys\[\d+\]\.d): unknown key "d".*$/m;
+
+function readPublicServices(file: string): z.infer<typeof servicesFile> {
+  try {
+    return readConfiguration(file, servicesFile);
+  } catch (error) {
+    const [, place] = PRIVATE_MEMBER.exec(error instanceof Error ? error.message : '') ?? [];
+    if (place === undefined) throw error;
+    throw new CaError(
+      'services',
+      `${place}: this is the private key of the service, and whoever reads this file has it now: throw that key away, make another with \`beacon ca service key\`, and paste only the entry that it prints`,
+      { cause: error },
+    );
+  }
 }
 
 const unread = z.unknown().optional();

@@ -45,6 +45,9 @@ const kinds = {
   policy: 'invalid',
   keys: 'invalid',
   'init-refused': 'conflict',
+  /** A file or folder of this machine that cannot be read, written or made. */
+  file: 'unavailable',
+  listen: 'unavailable',
   store: 'unavailable',
 } as const satisfies Record<string, ProblemKind>;
 

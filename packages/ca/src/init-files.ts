@@ -19,7 +19,7 @@ export interface InitChoices {
 
 export function configurationText(choices: InitChoices): string {
   return `# The certificate authority's configuration. Relative paths are taken from this file's folder.
-# Every setting and its default: beacon ca --help
+# Every setting and its default: beacon ca serve --help
 public_url: ${choices.publicUrl}
 listen:
   host: ${choices.listenHost}

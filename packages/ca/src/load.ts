@@ -1,8 +1,8 @@
 /** Reads all that `ca.yaml` names into what `createCa` takes. Everything is checked before anything is opened. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Inventory, type PolicyFile, parseInventory } from '@beacon/policy';
-import { type Log, readSecretFile } from '@beacon/server';
+import { type Inventory, PolicyError, type PolicyFile, parseInventory } from '@beacon/policy';
+import { type Log, readSecretFile, ServerError } from '@beacon/server';
 import {
   type CaConfiguration,
   readCaConfiguration,
@@ -79,12 +79,39 @@ export function readPolicies(folder: string): PolicyFile[] {
       cause: error,
     });
   }
-  return names.sort().map((name) => {
-    const bytes = readFileSync(join(folder, name));
-    if (bytes.length > MAX_POLICY_BYTES)
-      throw new CaError('policy', `${join(folder, name)} is longer than 1 MiB`);
-    return { name, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
-  });
+  return names.sort().map((name) => ({ name, text: readPolicy(join(folder, name)) }));
+}
+
+function readPolicy(file: string): string {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new CaError('policy', `${file} cannot be read: it must be a file that this program may read`, {
+      cause: error,
+    });
+  }
+  if (bytes.length > MAX_POLICY_BYTES)
+    throw new CaError('policy', `${file} is longer than 1 MiB: make the policies fewer`);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new CaError('policy', `${file} is not UTF-8 text: save it as UTF-8`, { cause: error });
+  }
+}
+
+/** What is wrong with a store, under the path where the person finds it. */
+export function inStore(file: string, error: unknown): unknown {
+  return error instanceof ServerError && error.code === 'store-newer'
+    ? new CaError('store', `${file}: ${error.message}`, { cause: error })
+    : error;
+}
+
+/** What is wrong with a policy file, under the path where the person finds it. */
+export function inPolicyFolder(folder: string, error: unknown): unknown {
+  return error instanceof PolicyError && error.place.file.endsWith('.cedar')
+    ? new CaError('policy', join(folder, error.message), { cause: error })
+    : error;
 }
 
 /** The inventory. Throws PolicyError or ServerError with the place. */

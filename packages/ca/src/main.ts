@@ -4,21 +4,15 @@
  */
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { GitHubError } from '@beacon/github';
-import { createPolicyEngine, explain, PolicyError, parseCases, runPolicyCases } from '@beacon/policy';
-import {
-  describeDefaults,
-  openDatabase,
-  type RecordTables,
-  ServerError,
-  verifyRecords,
-} from '@beacon/server';
+import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
+import { describeDefaults, openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
 import { checkCa } from './check.ts';
-import { caConfiguration, readCases, readServices } from './configuration.ts';
+import { caConfiguration, chosen, readCases, readServices } from './configuration.ts';
 import { CaError } from './error.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
-import { readInventory, readPolicies } from './load.ts';
+import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
+import { readableFailure } from './readable-failure.ts';
 import { serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 
@@ -56,14 +50,19 @@ export async function main(argv: readonly string[]): Promise<number> {
     name.split(' ').every((word, index) => argv[index] === word),
   );
   const run = words === undefined ? undefined : subcommands[words];
-  if (run === undefined || words === undefined || argv.includes('--help')) {
+  if (argv.includes('--help') || argv.includes('-h')) {
     print(`${help}\nSettings of ca.yaml:\n${settings()}`);
-    return run === undefined && !argv.includes('--help') && argv.length > 1 ? 64 : 0;
+    return 0;
+  }
+  if (run === undefined || words === undefined) {
+    throw usage(`there is no ${['beacon', ...argv].slice(0, 4).join(' ')}`, argv.slice(0, 2).join(' '));
   }
   try {
     return await run(argv.slice(words.split(' ').length));
   } catch (error) {
-    throw readable(error);
+    if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))
+      throw usage(error.message.replace(/ To specify a positional.*$/, ''), words);
+    throw readableFailure(error);
   }
 }
 
@@ -77,7 +76,7 @@ function settings(): string {
 }
 
 async function init(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, [
+  const { values } = read(argv, 0, [
     'dir',
     'public-url',
     'listen',
@@ -88,14 +87,15 @@ async function init(argv: readonly string[]): Promise<number> {
     'provider',
   ]);
   const publicUrl = values['public-url'];
-  if (publicUrl === undefined) throw usage('--public-url is missing: how will people reach this CA?');
-  const [, host, port] = /^(.+):(\d{1,5})$/.exec(values['listen'] ?? '127.0.0.1:8443') ?? [];
-  if (host === undefined || port === undefined) throw usage('--listen must be HOST:PORT');
+  if (publicUrl === undefined)
+    throw usage('--public-url is missing: how will people reach this CA?', 'ca init');
+  requireChosen(values);
+  const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(values['listen'] ?? '127.0.0.1:8443') ?? [];
   const webUrl = values['github-web-url'] ?? 'https://github.com';
   const report = await initCa({
     folder: values['dir'] ?? DEFAULT_FOLDER,
     publicUrl,
-    listenHost: host,
+    listenHost: host.replace(/^\[|\]$/g, ''),
     listenPort: Number(port),
     provider: values['provider'] ?? 'github',
     webUrl,
@@ -118,27 +118,39 @@ async function init(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
+/** Everything that stands in ca.yaml afterwards must be what a later start reads, and is refused by the option's name. */
+function requireChosen(values: Partial<Record<string, string | boolean>>): void {
+  for (const name of Object.keys(chosen.shape) as (keyof typeof chosen.shape)[]) {
+    if (values[name] === undefined) continue;
+    const result = chosen.shape[name].safeParse(values[name]);
+    const [issue] = result.error?.issues ?? [];
+    if (issue !== undefined) throw usage(`--${name}: ${issue.message}`, 'ca init');
+  }
+}
+
 async function serve(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, ['config']);
+  const { values } = read(argv, 0, ['config']);
   await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal());
   return 0;
 }
 
 async function check(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, ['config']);
+  const { values } = read(argv, 0, ['config']);
   const results = await checkCa(values['config'] ?? DEFAULT_CONFIGURATION);
   const ok = results.every((result) => result.ok);
   if (values.json) printJson({ ok, checks: results });
   else
     for (const result of results)
-      print(`${result.ok ? 'ok     ' : 'DEFECT '} ${result.check}: ${result.detail}\n`);
+      print(
+        `${result.ok ? 'ok     ' : 'DEFECT '} ${result.check}: ${result.detail.replaceAll('\n', '\n        ')}\n`,
+      );
   return ok ? 0 : 1;
 }
 
 async function serviceKey(argv: readonly string[]): Promise<number> {
-  const { values, positionals } = read(argv, ['out']);
+  const { values, positionals } = read(argv, 1, ['out']);
   const [id] = positionals;
-  if (id === undefined) throw usage('name the service: beacon ca service key ID');
+  if (id === undefined) throw usage('name the service', 'ca service key');
   const { entry, privateKeyFile } = await makeServiceKey(id, values['out'] ?? `${id}.jwk`);
   if (values.json) return printJson({ private_key_file: privateKeyFile, entry });
   process.stderr.write(
@@ -149,7 +161,7 @@ async function serviceKey(argv: readonly string[]): Promise<number> {
 }
 
 async function serviceList(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, ['config', 'services']);
+  const { values } = read(argv, 0, ['config', 'services']);
   const services = [
     ...readServices(values['services'] ?? beside(values['config'], 'services.yaml')).values(),
   ];
@@ -162,12 +174,17 @@ async function serviceList(argv: readonly string[]): Promise<number> {
 
 function policyEngine(values: { policy?: string; inventory?: string }) {
   const inventory = readInventory(values.inventory ?? beside(undefined, 'inventory.yaml'));
-  const files = readPolicies(values.policy ?? beside(undefined, 'policy'));
-  return { inventory, files, engine: createPolicyEngine({ files, inventory }) };
+  const folder = values.policy ?? beside(undefined, 'policy');
+  const files = readPolicies(folder);
+  try {
+    return { inventory, files, engine: createPolicyEngine({ files, inventory }) };
+  } catch (error) {
+    throw inPolicyFolder(folder, error);
+  }
 }
 
 async function policyCheck(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, ['policy', 'inventory']);
+  const { values } = read(argv, 0, ['policy', 'inventory']);
   const { engine, files } = policyEngine(values);
   const { policies, version, notes, namedTeams, namedOrganizations } = engine;
   if (values.json)
@@ -185,9 +202,9 @@ async function policyCheck(argv: readonly string[]): Promise<number> {
 }
 
 async function policyTest(argv: readonly string[]): Promise<number> {
-  const { values, positionals } = read(argv, ['policy', 'inventory']);
+  const { values, positionals } = read(argv, 1, ['policy', 'inventory']);
   const [file] = positionals;
-  if (file === undefined) throw usage('name the file of cases: beacon policy test CASES');
+  if (file === undefined) throw usage('name the file of cases', 'policy test');
   const { engine, inventory } = policyEngine(values);
   const results = runPolicyCases(engine, inventory, parseCases(readCases(file), file));
   const failed = results.filter((result) => !result.ok);
@@ -217,11 +234,11 @@ async function recordsVerify(argv: readonly string[]): Promise<number> {
       json: { type: 'boolean' },
     },
   });
-  if (values.store === undefined) throw usage('--store is missing');
+  if (values.store === undefined) throw usage('--store is missing', 'records verify');
   const anchors = (values.anchor ?? []).map((text) => {
     const [, seq, hash] = /^(\d+):([0-9a-f]{64})$/.exec(text) ?? [];
     if (seq === undefined || hash === undefined)
-      throw usage('--anchor is SEQ:HASH, from a receipt or a checkpoint');
+      throw usage('--anchor is SEQ:HASH, from a receipt or a checkpoint', 'records verify');
     return { seq: Number(seq), hash };
   });
   const store = openDatabase<RecordTables>({ file: values.store, readOnly: true });
@@ -238,8 +255,10 @@ async function recordsVerify(argv: readonly string[]): Promise<number> {
 
 type Values<Name extends string> = Partial<Record<Name, string>> & { json: boolean };
 
+/** Options by name, and at most `most` words besides: one that is not understood is refused, not passed over. */
 function read<Name extends string>(
   argv: readonly string[],
+  most: number,
   names: readonly Name[],
 ): { values: Values<Name>; positionals: string[] } {
   const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]));
@@ -248,6 +267,9 @@ function read<Name extends string>(
     options: { ...options, json: { type: 'boolean' } },
     allowPositionals: true,
   });
+  const extra = positionals[most];
+  if (extra !== undefined)
+    throw new CaError('request-malformed', `unexpected ${JSON.stringify(extra)}: see --help`);
   return {
     values: { ...(values as Partial<Record<Name, string>>), json: values['json'] === true },
     positionals,
@@ -259,29 +281,13 @@ function beside(configuration: string | undefined, name: string): string {
   return join(configuration === undefined ? DEFAULT_FOLDER : dirname(configuration), basename(name));
 }
 
-function usage(text: string): CaError {
-  return new CaError('request-malformed', `${text}\n${help}`);
-}
-
-/** What the packages below throw, in the words and kinds of this one. */
-function readable(error: unknown): unknown {
-  if (error instanceof PolicyError) return new CaError('policy', error.message, { cause: error });
-  if (error instanceof GitHubError)
-    return new CaError(error.code === 'not-found' ? 'person-unknown' : 'github-unavailable', error.message, {
-      cause: error,
-    });
-  if (error instanceof ServerError) {
-    return new CaError(
-      error.code === 'storage' || error.code === 'store-in-use' || error.code === 'listen'
-        ? 'store'
-        : 'configuration',
-      error.message,
-      { cause: error },
-    );
-  }
-  if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))
-    return usage(error.message);
-  return error;
+/** With the lines of the usage that are about these words; with all where there are none. */
+function usage(text: string, words: string): CaError {
+  const own = help
+    .split(/^(?=(?:Usage:| {6}) beacon)/m)
+    .filter((line) => line.slice(7).startsWith(`beacon ${words}`));
+  const shown = own.length === 0 ? help : own.map((line) => `Usage: ${line.slice(7)}`).join('');
+  return new CaError('request-malformed', `${text}\n${shown}(see --help)`);
 }
 
 function print(text: string): void {

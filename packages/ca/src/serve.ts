@@ -9,7 +9,7 @@ import {
   metricsRoute,
 } from '@beacon/server';
 import { createCa, type RunningCa } from './create-ca.ts';
-import { loadCa } from './load.ts';
+import { inPolicyFolder, inStore, loadCa } from './load.ts';
 
 const MAINTENANCE_EVERY_MS = 60_000;
 
@@ -17,7 +17,9 @@ const MAINTENANCE_EVERY_MS = 60_000;
 export async function serveCa(file: string, stopped: Promise<void>): Promise<void> {
   const log = createLog({ name: 'beacon-ca', level: 'info', destination: process.stderr });
   const { configuration, options } = await loadCa(file, log);
-  const running = await createCa(options);
+  const running = await createCa(options).catch((error: unknown) => {
+    throw inStore(configuration.store, inPolicyFolder(configuration.policy, error));
+  });
   const open: Listening[] = [];
   const maintenance = setInterval(() => {
     running.maintain().catch((error: unknown) => log.error({ err: error }, 'maintenance failed'));

@@ -58,8 +58,11 @@ export function openDatabase<Tables>(options: DatabaseOptions): Database<Tables>
     });
     try {
       connection.pragma('foreign_keys = ON');
-      if (readOnly) connection.pragma('query_only = ON');
-      else {
+      if (readOnly) {
+        connection.pragma('query_only = ON');
+        // The first look at the file: what is no store is refused here, by name.
+        connection.pragma('schema_version');
+      } else {
         connection.pragma('journal_mode = WAL');
         connection.pragma('synchronous = FULL');
       }
