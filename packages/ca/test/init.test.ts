@@ -17,7 +17,7 @@ import { createPolicyEngine } from '@beacon/policy';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { checkCa } from '../src/check.ts';
 import { readCaConfiguration } from '../src/configuration.ts';
-import { type InitRequest, initCa } from '../src/init.ts';
+import { type InitReport, type InitRequest, initCa } from '../src/init.ts';
 import { readInventory } from '../src/load.ts';
 import { startMain } from './run-main.ts';
 

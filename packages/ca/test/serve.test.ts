@@ -1,0 +1,157 @@
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
+import { parseCertificateLine } from '@beacon/ssh/certificate';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { main } from '../src/main.ts';
+import { type MadeCa, makeCheapCa } from './made-ca.ts';
+import { startMain } from './run-main.ts';
+import { CLIENT_SECRET, type LoggedIn, policyText, SmallCa } from './small-ca.ts';
+import { judgeByKrl } from './ssh-keygen.ts';
+
+/** The stand-in, the persons and the client of a small CA; the CA itself is a process of its own on the same address. */
+let small: SmallCa;
+let made: MadeCa;
+let running: ReturnType<typeof startMain> | undefined;
+beforeAll(async () => {
+  small = await SmallCa.start({ hosts: false });
+  await small.down();
+  made = await makeCheapCa({
+    publicUrl: small.url,
+    listenPort: Number(new URL(small.url).port),
+    webUrl: small.standin.url,
+    apiUrl: small.standin.url,
+    clientId: [...small.standin.state.apps.keys()][0] ?? '',
+  });
+  writeFileSync(made.at('keys/github_client_secret'), `${CLIENT_SECRET}\n`, { mode: 0o600 });
+  writeFileSync(made.at('policy/policy.cedar'), policyText.replace(/@id\("web-team-runs"\)[\s\S]*$/, ''));
+});
+afterEach(() => stop('SIGTERM'));
+afterAll(async () => {
+  await small.standin.close();
+  rmSync(small.folder, { recursive: true, force: true });
+  made.remove();
+});
+
+async function start(): Promise<void> {
+  running = startMain(['ca', 'serve', '--config', made.configuration]);
+  for (let i = 0; i < 400; i += 1) {
+    if (running.child.exitCode !== null) throw new Error((await running.ended).stderr);
+    const ready = await fetch(`${small.url}/readyz`).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+    if (ready) return;
+    await sleep(50);
+  }
+  throw new Error('the CA does not become ready');
+}
+
+async function stop(signal: NodeJS.Signals) {
+  const process = running;
+  running = undefined;
+  if (process?.child.exitCode === null && process.child.signalCode === null) process.child.kill(signal);
+  const outcome = await process?.ended;
+  await sleep(30);
+  return outcome;
+}
+
+async function krl(): Promise<Buffer> {
+  return Buffer.from(await (await fetch(`${small.url}/v1/krl`)).arrayBuffer());
+}
+
+const revoke = (who: LoggedIn, serial: string) =>
+  small.ask(who, 'POST', '/v1/revocations', { v: 1, by: 'serial', value: serial, reason: 'x' });
+
+describe('a CA that is killed', () => {
+  test('K10, A10: what was answered is there when it is up again: revocations, serials, records, sessions', async () => {
+    await start();
+    const ada = await small.login('ada');
+    await small.addHost(ada, 'web-01', { pools: ['web'] });
+    const lin = await small.login('lin');
+    const revoked: string[] = [];
+    const receipts: { seq: number; hash: string }[] = [];
+    const serials: bigint[] = [];
+    for (let round = 0; round < 2; round += 1) {
+      const { body } = await small.sign(lin);
+      const flood = Array.from({ length: 25 }, () => small.sign(lin).catch(() => undefined));
+      const reply = await revoke(lin, body['serial']);
+      expect(reply.status).toBe(200);
+      await stop('SIGKILL');
+      revoked.push(body['certificate']);
+      const answered = [
+        body,
+        ...(await Promise.all(flood)).flatMap((one) => (one?.status === 201 ? [one.body] : [])),
+      ];
+      receipts.push(reply.body['record'], ...answered.map((one) => one['record']));
+      serials.push(...answered.map((one) => BigInt(one['serial'])));
+      await start();
+      expect(judgeByKrl(await krl(), revoked)).toEqual(revoked.map(() => true));
+      const listed = await small.ask(ada, 'GET', '/v1/certificates?limit=500');
+      const kept = new Set(
+        (listed.body['certificates'] as { serial: string }[]).map(({ serial }) => BigInt(serial)),
+      );
+      for (const serial of serials) expect(kept.has(serial)).toBe(true);
+    }
+    expect(new Set(serials).size).toBe(serials.length);
+    const next = BigInt((await small.sign(lin)).body['serial']);
+    expect(serials.every((serial) => serial < next)).toBe(true);
+    const store = openDatabase<RecordTables>({ file: made.at('data/ca.db'), readOnly: true });
+    expect(await verifyRecords(store, { chain: 'ca', anchors: receipts })).toMatchObject({ ok: true });
+    await store.destroy();
+    for (const line of small.issued) expect(parseCertificateLine(line).serial).toBeGreaterThan(0n);
+  });
+});
+
+describe('a CA that serves', () => {
+  test('T8: lets no secret out, refuses a second one on its store, and stops in order on SIGTERM', async () => {
+    await start();
+    const lin = await small.login('lin');
+    await small.sign(lin);
+    await small.sign(lin, { host: 'nowhere' });
+    await expect(main(['ca', 'serve', '--config', made.configuration])).rejects.toMatchObject({
+      code: 'store',
+    });
+    expect((await fetch(`${small.url}/healthz`)).status).toBe(200);
+    const pid = running?.child.pid ?? 0;
+    const seen = ['cmdline', 'environ'].map((name) => readFileSync(`/proc/${pid}/${name}`, 'latin1'));
+    const outcome = await stop('SIGTERM');
+    expect([outcome?.status, outcome?.stdout]).toEqual([0, '']);
+    const lines = (outcome?.stderr ?? '').trim().split('\n');
+    const messages = lines.map((line) => (JSON.parse(line) as { msg: string }).msg);
+    expect(messages.filter((message) => message !== 'request')).toEqual(['serving', 'stopping']);
+    expect(existsSync(made.at('data/ca.db-wal'))).toBe(false);
+    seen.push(outcome?.stderr ?? '');
+    for (const name of readdirSync(made.at('data')))
+      seen.push(readFileSync(join(made.at('data'), name), 'latin1'));
+    const canaries = [
+      ...['passphrase', 'sealing', 'github_client_secret'].map((name) =>
+        readFileSync(made.at(`keys/${name}`), 'utf8').trim(),
+      ),
+      String(JSON.parse(readFileSync(made.at('keys/token_signing.jwk'), 'utf8')).d),
+      ...small.canaries,
+      ...small.standin.state.canaries,
+    ].filter((canary) => canary.length >= 8);
+    expect(canaries.length).toBeGreaterThan(20);
+    for (const text of seen) expect(canaries.filter((canary) => text.includes(canary))).toEqual([]);
+  });
+
+  test.each<[string, string]>([
+    ['does not parse', 'permit ('],
+    ['names what is not there', 'permit (principal, action == Action::"nothing", resource);'],
+  ])('P1: does not start with a policy that %s', async (_what, text) => {
+    const before = readFileSync(made.at('policy/policy.cedar'), 'utf8');
+    writeFileSync(made.at('policy/policy.cedar'), text);
+    try {
+      const message = expect.stringContaining('policy.cedar:1');
+      await expect(main(['ca', 'serve', '--config', made.configuration])).rejects.toMatchObject({
+        code: 'policy',
+        message,
+      });
+    } finally {
+      writeFileSync(made.at('policy/policy.cedar'), before);
+    }
+    await expect(fetch(`${small.url}/healthz`)).rejects.toThrow();
+  });
+});
