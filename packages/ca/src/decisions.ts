@@ -8,8 +8,10 @@ import type { Caller } from './access-token.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Memberships } from './ca.ts';
 import { decide } from './decision.ts';
+import type { CaError } from './error.ts';
 import { findUsableHost } from './issue.ts';
 import { readCommands } from './request.ts';
+import { serviceRefusal } from './services.ts';
 import { write } from './write.ts';
 
 /** Throws CaError for what cannot be put to policy at all; a denial is an answer. */
@@ -34,6 +36,8 @@ export async function decideOnly(
     service,
     ip,
   });
+  const right = commands === undefined ? 'personal-certificates' : 'run-certificates';
+  const outcome = outcomeOf(decision, serviceRefusal(ca, service, right));
   const record = await write(ca, caller, async (tx) =>
     ca.records.append(tx, {
       kind: 'decision',
@@ -44,24 +48,16 @@ export async function decideOnly(
         about: person,
         login: body.login,
         lifetime_seconds: body.lifetime_seconds,
-        allowed: decision.allowed,
-        reason: reasonOf(decision).code,
-        policies: [...decision.policies],
+        allowed: outcome.allowed,
+        reason: outcome.reason.code,
+        policies: outcome.policies,
         policy_version: decision.version,
         ...(commands === undefined ? {} : { commands: commands.asked.map(({ command }) => command) }),
         source: await ca.records.hide(tx, ip, caller.person),
       },
     }),
   );
-  return {
-    allowed: decision.allowed,
-    reason: reasonOf(decision),
-    missing: decision.allowed ? [] : [...decision.missing],
-    policies: [...decision.policies],
-    policy_version: decision.version,
-    limits: decision.allowed ? limitsOf(decision) : null,
-    record: { seq: record.seq, hash: record.hash },
-  };
+  return { ...outcome, policy_version: decision.version, record: { seq: record.seq, hash: record.hash } };
 }
 
 /** Of somebody without a session at this CA nothing is known: every membership that policies name is unknown. */
@@ -77,10 +73,21 @@ async function membershipsFor(ca: Ca, caller: Caller, person: string): Promise<M
   };
 }
 
-function reasonOf(decision: Decision): { code: string; text: string } {
-  return decision.allowed
-    ? { code: 'allowed', text: `allowed by ${decision.policies.join(', ')}` }
-    : { code: decision.reason.code, text: decision.reason.text };
+/** What the service may not ask for anybody is denied before policy has a say, as it is for a certificate. */
+function outcomeOf(
+  decision: Decision,
+  refusal: CaError | undefined,
+): Omit<DecisionAnswer, 'policy_version' | 'record'> {
+  if (refusal !== undefined) {
+    const reason = { code: refusal.code, text: refusal.message };
+    return { allowed: false, reason, missing: [], policies: [], limits: null };
+  }
+  const policies = [...decision.policies];
+  if (decision.allowed) {
+    const reason = { code: 'allowed', text: `allowed by ${policies.join(', ')}` };
+    return { allowed: true, reason, missing: [], policies, limits: limitsOf(decision) };
+  }
+  return { allowed: false, reason: decision.reason, missing: [...decision.missing], policies, limits: null };
 }
 
 function limitsOf(decision: Extract<Decision, { allowed: true }>) {

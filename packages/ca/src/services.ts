@@ -10,9 +10,14 @@ export type ServiceRight = Service['may'][number];
 
 /** Throws CaError `service-refused` when the service may not do this for anybody. */
 export function refuseService(ca: Ca, service: string, right: ServiceRight): void {
-  if (service === COMMAND_LINE) return;
-  if (ca.services.get(service)?.may.includes(right) === true) return;
-  throw new CaError(
+  const refusal = serviceRefusal(ca, service, right);
+  if (refusal !== undefined) throw refusal;
+}
+
+/** The refusal that {@link refuseService} throws, if any. */
+export function serviceRefusal(ca: Ca, service: string, right: ServiceRight): CaError | undefined {
+  if (service === COMMAND_LINE || ca.services.get(service)?.may.includes(right) === true) return undefined;
+  return new CaError(
     'service-refused',
     `the service ${service} may not do this: its entry in the services file lacks "${right}"`,
   );

@@ -103,6 +103,40 @@ describe('one certificate', () => {
   );
 });
 
+describe('every route', () => {
+  test('T4: takes an access token for the CA, and no other kind of token', async () => {
+    const there = await ca.login('lin', ['urn:beacon:broker:portal', 'urn:beacon:ca']);
+    expect(there.accessToken).toContain('.');
+    const portal = await ca.loginAtPortal('lin');
+    const routes = [
+      ['GET', '/v1/hosts'],
+      ['GET', '/v1/certificates'],
+      ['GET', '/v1/records'],
+      ['GET', '/v1/sessions/current'],
+    ] as const;
+    for (const [method, path] of routes) {
+      for (const accessToken of [
+        there.accessToken,
+        there.refreshToken,
+        lin.refreshToken,
+        'beacon-cli'.repeat(4),
+      ])
+        expect(refusal(await ca.ask({ ...there, accessToken }, method, path))).toEqual({
+          status: 401,
+          code: 'token-invalid',
+        });
+      // Another's token with one's own key, and one's own with another's.
+      expect(refusal(await ca.ask({ ...lin, accessToken: portal.accessToken }, method, path))).toMatchObject({
+        code: 'proof-invalid',
+      });
+      const bearer = { authorization: `Bearer ${lin.accessToken}` };
+      expect(refusal(await ca.ask(lin, method, path, undefined, { headers: bearer }))).toMatchObject({
+        status: 401,
+      });
+    }
+  });
+});
+
 describe('every write', () => {
   test('without a token, with a foreign proof or with another body is refused and does nothing', async () => {
     const before = [(await ca.records()).length, await ca.serials()];

@@ -141,4 +141,26 @@ describe('a decision', () => {
     const wipe = { command: 'disk.wipe', params: '{}', salt, commitments: {} };
     expect((await decide(portal, { commands: [install, wipe] })).body).toMatchObject({ allowed: false });
   });
+
+  test('says what a service may not ask for anybody, as the certificate’s request would', async () => {
+    const portal = await ca.loginAtPortal('lin');
+    const { body } = await decide(portal);
+    expect(body).toMatchObject({
+      allowed: false,
+      reason: { code: 'service-refused' },
+      limits: null,
+      policies: [],
+    });
+    expect(await ca.lastRecord()).toMatchObject({
+      kind: 'decision',
+      facts: { allowed: false, reason: 'service-refused' },
+    });
+    expect(refusal(await ca.sign(portal))).toEqual({ status: 403, code: 'service-refused' });
+    expect((await decide(ada, { person: 'github:102', service: 'portal' })).body).toMatchObject({
+      allowed: false,
+    });
+    expect((await decide(ada, { service: 'nobody' })).body).toMatchObject({
+      reason: { code: 'service-refused' },
+    });
+  });
 });

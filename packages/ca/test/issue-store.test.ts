@@ -29,7 +29,7 @@ describe('many at once', () => {
   let ca: SmallCa;
   const persons: LoggedIn[] = [];
   beforeAll(async () => {
-    ca = await SmallCa.start({ trustedProxies: ['127.0.0.1'] });
+    ca = await SmallCa.start({ trustedProxies: ['127.0.0.1'], quiet: true });
     for (const name of ['lin', 'kim', 'sam', 'ada'] as const) persons.push(await ca.login(name));
   });
   afterAll(() => ca.close());

@@ -82,6 +82,18 @@ describe('records', () => {
   });
 });
 
+test('L10: when the clock steps back the order goes on, and the record says by how much', async () => {
+  const before = await ca.lastRecord();
+  ca.clock.offsetMs = -30_000;
+  const { status, body } = await ca.sign(lin);
+  ca.clock.offsetMs = 0;
+  expect([status, body['record'].seq]).toEqual([201, before.seq + 1]);
+  const { facts, time } = await ca.lastRecord();
+  expect(Number(facts?.['clock_behind_ms'])).toBeGreaterThan(20_000);
+  expect(time.getTime()).toBeLessThan(before.time.getTime());
+  expect(await ca.verifyChain([body['record']])).toMatchObject({ ok: true });
+});
+
 describe('the checkpoint', () => {
   test('is signed by a key of the JWKS and names the head that the chain has', async () => {
     const jwks = await fetchJwks(`${ca.url}/.well-known/jwks.json`);

@@ -133,6 +133,8 @@ export interface SmallCaOptions {
   readonly trustedProxies?: readonly string[];
   readonly keys?: CaKeys;
   readonly githubTimeoutMs?: number;
+  /** Keeps no line of the log for each request. */
+  readonly quiet?: boolean;
   /** Whether web-01 and db-01 are there; true when absent. */
   readonly hosts?: boolean;
 }
@@ -263,7 +265,7 @@ export class SmallCa {
       now: this.clock.now,
       log: createLog({
         name: 'ca',
-        level: 'debug',
+        level: this.#given.quiet === true ? 'warn' : 'debug',
         destination: { write: (line: string) => void this.logs.push(line) },
       }),
       version: '0.0.0',
