@@ -17,7 +17,8 @@ export type CliErrorCode =
   | 'login-not-chosen'
   | 'ssh-missing'
   | 'stopped'
-  | 'records-broken';
+  | 'records-broken'
+  | 'answer-malformed';
 
 export class CliError extends Error {
   override readonly name = 'CliError';

@@ -52,7 +52,7 @@ export async function readPrivateFile(file: string): Promise<string | undefined>
 }
 
 /** Replaces the file, durably. Its directory must be there. */
-export async function writePrivateFile(file: string, text: string): Promise<void> {
+export async function writePrivateFile(file: string, text: string | Buffer): Promise<void> {
   const beside = `${file}.${randomBytes(8).toString('hex')}`;
   const handle = await open(beside, 'wx', 0o600);
   try {

@@ -27,6 +27,8 @@ export interface SshCall {
   readonly agentSocket: string;
   readonly certificateFile: string;
   readonly knownHostsFile: string;
+  /** The CA's revocation list: host certificates in it are refused. */
+  readonly revokedHostsFile: string;
   /** The person's own configuration file; none when absent. */
   readonly configurationFile?: string;
   /** `KEY=VALUE`, as they are given to `-o`. */
@@ -51,6 +53,7 @@ function fixedOptions(call: SshCall): readonly (readonly [string, string])[] {
     ['HostKeyAlias', call.host.id],
     ['HostKeyAlgorithms', HOST_KEY_ALGORITHMS],
     ['UserKnownHostsFile', quote(call.knownHostsFile)],
+    ['RevokedHostKeys', quote(call.revokedHostsFile)],
     ['GlobalKnownHostsFile', 'none'],
     ['KnownHostsCommand', 'none'],
     ['StrictHostKeyChecking', 'yes'],

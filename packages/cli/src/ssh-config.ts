@@ -23,6 +23,7 @@ import { type Context, openCa } from './context.ts';
 import { CliError, usageError } from './error.ts';
 import { withLock } from './file-lock.ts';
 import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from './private-file.ts';
+import { fetchRevokedHosts } from './revoked-hosts.ts';
 import { knownHosts } from './ssh.ts';
 import { HOST_KEY_ALGORITHMS, quote } from './ssh-arguments.ts';
 import { personalDirectory } from './ssh-config-files.ts';
@@ -141,6 +142,7 @@ async function refresh(context: Context, text: string, options: SshConfigOptions
       signer: createSigner(privateKey),
       now: context.now,
     });
+    const revokedHosts = await fetchRevokedHosts(api);
     await ensurePrivateDirectory(join(directory, name));
     const until = Math.floor(obtained.validBefore.getTime() / 1000);
     const own = join(directory, name, `${until}-${randomBytes(6).toString('hex')}`);
@@ -148,6 +150,7 @@ async function refresh(context: Context, text: string, options: SshConfigOptions
     await writePrivateFile(join(own, 'key'), await formatPrivateKey(privateKey));
     await writePrivateFile(join(own, 'key-cert.pub'), `${obtained.line}\n`);
     await writePrivateFile(join(own, 'known_hosts'), knownHosts(obtained));
+    await writePrivateFile(join(own, 'revoked_hosts'), revokedHosts);
     await writePrivateFile(configuration, hostConfiguration(obtained, own));
   });
   return 0;
@@ -160,6 +163,7 @@ function hostConfiguration(obtained: ObtainedCertificate, own: string): string {
     `Port ${obtained.host.port}`,
     `IdentityFile ${quote(join(own, 'key'))}`,
     `UserKnownHostsFile ${quote(join(own, 'known_hosts'))}`,
+    `RevokedHostKeys ${quote(join(own, 'revoked_hosts'))}`,
     ...(obtained.permitPty ? [] : ['RequestTTY no']),
     '',
   ].join('\n');

@@ -1,7 +1,7 @@
 /**
  * `beacon ssh`: one certificate for a fresh key, one call of the system's `ssh`, and nothing left behind. The key lives in
- * this process and is reached through a socket that only its owner can open; on disk stand the certificate and one
- * known_hosts line, both public, in a directory of 0700 that goes when ssh ends.
+ * this process and is reached through a socket that only its owner can open; on disk stand the certificate, one
+ * known_hosts line and the revocation list, all public, in a directory of 0700 that goes when ssh ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
@@ -15,6 +15,7 @@ import { type Context, openCa } from './context.ts';
 import { CliError, usageError } from './error.ts';
 import { openOwnKey } from './own-key.ts';
 import { isSystemError } from './private-file.ts';
+import { fetchRevokedHosts } from './revoked-hosts.ts';
 import { sshArguments } from './ssh-arguments.ts';
 import { chooseLogin, parseLifetime, parseSshTarget } from './ssh-target.ts';
 import { formatTime } from './terminal.ts';
@@ -53,7 +54,8 @@ export async function ssh(
   );
   report(context, obtained, login, options);
   const tty = chooseTty(context, obtained, command, options);
-  return connect(context, obtained, { login, command, tty, options });
+  const revokedHosts = await fetchRevokedHosts(api);
+  return connect(context, obtained, { login, command, tty, options, revokedHosts });
 }
 
 interface Connection {
@@ -61,6 +63,7 @@ interface Connection {
   readonly command: readonly string[];
   readonly tty: 'ask' | 'force' | 'none';
   readonly options: SshOptions;
+  readonly revokedHosts: Buffer;
 }
 
 async function connect(
@@ -80,7 +83,9 @@ async function connect(
       const certificateFile = join(directory, 'certificate.pub');
       const knownHostsFile = join(directory, 'known_hosts');
       await writeFile(certificateFile, `${obtained.line}\n`, { mode: 0o600 });
+      const revokedHostsFile = join(directory, 'revoked_hosts');
       await writeFile(knownHostsFile, knownHosts(obtained), { mode: 0o600 });
+      await writeFile(revokedHostsFile, connection.revokedHosts, { mode: 0o600 });
       const { login, command, tty, options } = connection;
       const call = {
         host: obtained.host,
@@ -88,6 +93,7 @@ async function connect(
         agentSocket: agent.socketPath,
         certificateFile,
         knownHostsFile,
+        revokedHostsFile,
         ...(options.config === undefined ? {} : { configurationFile: options.config }),
         options: options.sshOption,
         tty,

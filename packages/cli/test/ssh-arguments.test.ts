@@ -7,6 +7,7 @@ const call: SshCall = {
   agentSocket: '/tmp/a/agent.sock',
   certificateFile: '/tmp/a/certificate.pub',
   knownHostsFile: '/tmp/a/known_hosts',
+  revokedHostsFile: '/tmp/d/revoked_hosts',
   options: [],
   tty: 'ask',
   command: ['echo', 'a b'],

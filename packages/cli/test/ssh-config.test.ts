@@ -85,9 +85,9 @@ describe('beacon ssh-config', () => {
     expect(mode(join(home.state, 'ssh'))).toBe('700');
     expect(mode(own())).toBe('700');
     expect(mode(join(own(), directory))).toBe('700');
-    expect(readdirSync(join(own(), directory)).sort()).toEqual(['key', 'key-cert.pub', 'known_hosts']);
-    for (const file of ['key', 'key-cert.pub', 'known_hosts'])
-      expect(mode(join(own(), directory, file))).toBe('600');
+    const files = ['key', 'key-cert.pub', 'known_hosts', 'revoked_hosts'];
+    expect(readdirSync(join(own(), directory)).sort()).toEqual(files);
+    for (const file of files) expect(mode(join(own(), directory, file))).toBe('600');
   });
 
   it('I11: asks for another certificate before the last one ends, and removes what has ended', async () => {
