@@ -1,6 +1,6 @@
 /**
  * `GET /v1/krl`: the revocation list that hosts load (OpenSSH's PROTOCOL.krl). It is made from the store: the serials of
- * revoked certificates that have not expired, by authority, and the authority keys that are revoked themselves. Its
+ * revoked certificates that have not expired for an hour, by authority, and the authority keys that are revoked themselves. Its
  * version rises with every revocation. Public: it tells serials, which tell nobody anything.
  */
 import { encodeKrl } from '@beacon/ssh/krl';
@@ -10,6 +10,8 @@ import { readCounter } from './store.ts';
 
 /** How long a list may be handed out again when nothing was revoked: only what has expired could leave it. */
 const KEPT_MS = 60_000;
+/** How long an expired serial stays in the list, for hosts whose clock is late. */
+const LATE_CLOCK_MS = 3_600_000;
 
 export interface PublishedKrl {
   readonly version: bigint;
@@ -36,7 +38,7 @@ async function makeKrl(
     .selectFrom('certificates')
     .select(['serial', 'authority'])
     .where('revoked_at', 'is not', null)
-    .where('valid_before', '>', ca.now().getTime())
+    .where('valid_before', '>', ca.now().getTime() - LATE_CLOCK_MS)
     .execute();
   const revokedAuthorities = await ca.store
     .selectFrom('authority_revocations')
