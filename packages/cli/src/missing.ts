@@ -15,6 +15,8 @@ export function formatMissing(one: Readonly<Record<string, unknown>>): string {
       return `to ask through the service ${text('service')}`;
     case 'sso':
       return `a sign-in to the SSO of ${text('name') || text('organization')}, then beacon login again (${text('why')})`;
+    case 'unknown':
+      return `the CA to know whether you belong to the ${text('of')} ${text('id')} (${text('why')}): beacon login again`;
     default:
       return JSON.stringify(one);
   }

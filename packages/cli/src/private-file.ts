@@ -95,7 +95,7 @@ function requirePrivate(path: string, stats: Stats, mode: string): void {
     throw new CliError(
       'file-unsafe',
       'invalid',
-      `${path} has mode ${found}, so others may have read it: end the session (beacon logout), then chmod ${mode} ${path}`,
+      `${path} has mode ${found}, so others may have read it: chmod ${mode} ${path}, then beacon logout, which ends what they may have read`,
     );
   }
 }
