@@ -10,12 +10,12 @@ import {
   recordMigrations,
   verifyRecords,
 } from '@beacon/server';
-import { readCaConfiguration, readServices } from './configuration.ts';
+import { type CaConfiguration, readCaConfiguration, readServices } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
-import { inPolicyFolder, inStore, readInventory, readPolicies } from './load.ts';
+import { inPolicyFolder, inStore, nameOfStore, readInventory, readPolicies, readStore } from './load.ts';
 
 export interface CheckResult {
   readonly check: string;
@@ -119,25 +119,31 @@ function requireWritable(path: string): void {
   }
 }
 
-async function checkStore(file: string): Promise<string> {
-  requireWritable(dirname(file));
-  if (!existsSync(file)) return `${file} is not there yet: serve will make it`;
-  requireWritable(file);
-  if ((statSync(file).mode & 0o077) !== 0)
-    throw new CaError('configuration', `${file} is open to others: run chmod 600 ${file}`);
-  const store = openDatabase<RecordTables>({ file, readOnly: true });
+async function checkStore(store: CaConfiguration['store']): Promise<string> {
+  const name = nameOfStore(store);
+  const place = readStore(store);
+  if ('file' in place) {
+    const { file } = place;
+    requireWritable(dirname(file));
+    if (!existsSync(file)) return `${file} is not there yet: serve will make it`;
+    requireWritable(file);
+    if ((statSync(file).mode & 0o077) !== 0)
+      throw new CaError('configuration', `${file} is open to others: run chmod 600 ${file}`);
+  }
+  const database = openDatabase<RecordTables>({ ...place, readOnly: true });
   try {
-    await isMigrated(store, ...migrations);
-    if (!(await isMigrated(store, recordMigrations))) return `${file} is empty: serve will make its tables`;
-    const verdict = await verifyRecords(store, { chain: 'ca' });
+    await isMigrated(database, ...migrations);
+    if (!(await isMigrated(database, recordMigrations)))
+      return `${name} is empty: serve will make its tables`;
+    const verdict = await verifyRecords(database, { chain: 'ca' });
     if (verdict.ok) return `${verdict.count} records, the chain holds`;
     throw new CaError(
       'row-unverified',
-      `${file}: record ${verdict.firstBad}: ${verdict.why}: compare with a backup`,
+      `${name}: record ${verdict.firstBad}: ${verdict.why}: compare with a backup`,
     );
   } catch (error) {
-    throw inStore(file, error);
+    throw inStore(store, error);
   } finally {
-    await store.destroy();
+    await database.destroy();
   }
 }

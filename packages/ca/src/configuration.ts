@@ -45,7 +45,18 @@ export const caConfiguration = z.strictObject({
     .array(z.string())
     .default([])
     .describe('addresses of the TLS proxy in front; X-Forwarded-For of anybody else is ignored'),
-  store: path.default('data/ca.db').describe('the SQLite file'),
+  store: z
+    .union([
+      path,
+      z.strictObject({ sqlite: path.describe('the SQLite file') }),
+      z.strictObject({
+        postgres_url_file: path.describe('the file that holds the URL of a PostgreSQL database'),
+      }),
+    ])
+    .default('data/ca.db')
+    .describe(
+      'the SQLite file; or `sqlite: FILE`, or `postgres_url_file: FILE` for a store of several processes',
+    ),
   keys: z.strictObject({
     user_ca: key,
     host_ca: key,
@@ -90,7 +101,7 @@ export const caConfiguration = z.strictObject({
 
 export type CaConfiguration = z.infer<typeof caConfiguration>;
 
-const PATHS = ['store', 'inventory', 'services', 'policy'] as const;
+const PATHS = ['inventory', 'services', 'policy'] as const;
 
 /** The forms of what `beacon ca init` is told and writes into the file. */
 export const chosen = z.strictObject({
@@ -115,7 +126,10 @@ export function readCaConfiguration(file: string): CaConfiguration {
   const folder = dirname(resolve(file));
   const at = (relative: string) => resolve(folder, relative);
   for (const name of PATHS) configuration[name] = at(configuration[name]);
-  const { keys, github } = configuration;
+  const { keys, github, store } = configuration;
+  if (typeof store === 'string') configuration.store = at(store);
+  else if ('sqlite' in store) store.sqlite = at(store.sqlite);
+  else store.postgres_url_file = at(store.postgres_url_file);
   for (const ca of [keys.user_ca, keys.host_ca]) {
     ca.file = at(ca.file);
     ca.passphrase_file = at(ca.passphrase_file);

@@ -10,9 +10,11 @@ import {
   createMetrics,
   createRecords,
   createSealer,
+  type DatabaseOptions,
   defineRoute as definePublicRoute,
   healthRoutes,
   type Log,
+  limitMigrations,
   type Metrics,
   migrate,
   openDatabase,
@@ -41,8 +43,8 @@ import { recordingRefusals } from './write.ts';
 export interface CaOptions {
   readonly publicUrl: string;
   readonly trustedProxies?: readonly string[];
-  /** The SQLite file, or `:memory:`. */
-  readonly store: string;
+  /** The SQLite file, `:memory:`, or any store that `openDatabase` takes. */
+  readonly store: string | DatabaseOptions;
   readonly keys: CaKeys;
   readonly github: Omit<GitHubSettings, 'now'>;
   readonly services: ReadonlyMap<string, Service>;
@@ -76,6 +78,7 @@ export const migrations = [
   oauthMigrations,
   signInMigrations,
   sessionMigrations,
+  limitMigrations,
 ];
 
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */
@@ -86,7 +89,9 @@ export async function createCa(options: CaOptions): Promise<RunningCa> {
     inventory: options.inventory,
     provider: options.github.provider,
   });
-  const store: Store = openDatabase<Tables>({ file: options.store });
+  const store: Store = openDatabase<Tables>(
+    typeof options.store === 'string' ? { file: options.store } : options.store,
+  );
   try {
     await migrate(store, ...migrations);
     return assemble(options, { now, policy, store });
@@ -148,7 +153,7 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     toProblem,
     log: options.log,
     metrics,
-    limits: createLimits({ perAddress: PER_ADDRESS, perCaller: PER_PERSON }),
+    limits: createLimits({ perAddress: PER_ADDRESS, perCaller: PER_PERSON, database: store }),
     publicUrl: options.publicUrl,
     trustedProxies: options.trustedProxies ?? [],
     mount: [{ handler: authorization.router }],

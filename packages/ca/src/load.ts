@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Inventory, PolicyError, type PolicyFile, parseInventory } from '@beacon/policy';
-import { type Log, readSecretFile, ServerError } from '@beacon/server';
+import { type DatabaseOptions, type Log, readSecretFile, ServerError } from '@beacon/server';
 import {
   type CaConfiguration,
   readCaConfiguration,
@@ -38,7 +38,7 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
     options: {
       publicUrl: configuration.public_url,
       trustedProxies: configuration.trusted_proxies,
-      store: configuration.store,
+      store: readStore(configuration.store),
       keys: await readCaKeys(configuration.keys),
       github: {
         provider: github.provider,
@@ -55,6 +55,22 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
       version: packageVersion(),
     },
   };
+}
+
+/** Where the store is: a file, or the URL that a secret file holds. Throws CaError `configuration`. */
+export function readStore(store: CaConfiguration['store']): DatabaseOptions {
+  if (typeof store === 'string') return { file: store };
+  if ('sqlite' in store) return { file: store.sqlite };
+  const file = store.postgres_url_file;
+  try {
+    return { url: readSecretFile(file, { maxBytes: 4_096 }).toString('utf8') };
+  } catch (error) {
+    throw new CaError(
+      'configuration',
+      `the PostgreSQL URL cannot be read from ${file}: paste it with \`install -m 600 /dev/stdin ${file}\``,
+      { cause: error },
+    );
+  }
 }
 
 function readClientSecret(file: string): string {
@@ -100,10 +116,16 @@ function readPolicy(file: string): string {
   }
 }
 
-/** What is wrong with a store, under the path where the person finds it. */
-export function inStore(file: string, error: unknown): unknown {
+/** How a store is called before people: by its file, or by the file that says where it is. */
+export function nameOfStore(store: CaConfiguration['store']): string {
+  if (typeof store === 'string') return store;
+  return 'sqlite' in store ? store.sqlite : `the database of ${store.postgres_url_file}`;
+}
+
+/** What is wrong with a store, under the name by which the person finds it. */
+export function inStore(store: CaConfiguration['store'], error: unknown): unknown {
   return error instanceof ServerError && error.code === 'store-newer'
-    ? new CaError('store', `${file}: ${error.message}`, { cause: error })
+    ? new CaError('store', `${nameOfStore(store)}: ${error.message}`, { cause: error })
     : error;
 }
 

@@ -7,11 +7,11 @@ import { parseArgs } from 'node:util';
 import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
 import { describeDefaults, openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
 import { checkCa } from './check.ts';
-import { caConfiguration, chosen, readCases, readServices } from './configuration.ts';
+import { caConfiguration, chosen, readCaConfiguration, readCases, readServices } from './configuration.ts';
 import { CaError } from './error.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
-import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
+import { inPolicyFolder, readInventory, readPolicies, readStore } from './load.ts';
 import { readableFailure } from './readable-failure.ts';
 import { serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
@@ -27,7 +27,7 @@ const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-url URL [
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
        beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]
-       beacon records verify --store FILE [--anchor SEQ:HASH]… [--json]
+       beacon records verify --store FILE | --config FILE [--anchor SEQ:HASH]… [--json]
 `;
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;
@@ -230,18 +230,27 @@ async function recordsVerify(argv: readonly string[]): Promise<number> {
     args: [...argv],
     options: {
       store: { type: 'string' },
+      config: { type: 'string' },
       anchor: { type: 'string', multiple: true },
       json: { type: 'boolean' },
     },
   });
-  if (values.store === undefined) throw usage('--store is missing', 'records verify');
+  if ((values.store === undefined) === (values.config === undefined))
+    throw usage(
+      'name the store by --store FILE, or the configuration that names it by --config FILE',
+      'records verify',
+    );
   const anchors = (values.anchor ?? []).map((text) => {
     const [, seq, hash] = /^(\d+):([0-9a-f]{64})$/.exec(text) ?? [];
     if (seq === undefined || hash === undefined)
       throw usage('--anchor is SEQ:HASH, from a receipt or a checkpoint', 'records verify');
     return { seq: Number(seq), hash };
   });
-  const store = openDatabase<RecordTables>({ file: values.store, readOnly: true });
+  const place =
+    values.store === undefined
+      ? readStore(readCaConfiguration(values.config ?? DEFAULT_CONFIGURATION).store)
+      : { file: values.store };
+  const store = openDatabase<RecordTables>({ ...place, readOnly: true });
   try {
     const verdict = await verifyRecords(store, { chain: 'ca', anchors });
     if (values.json === true) printJson(verdict);

@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Database, GroupCommit, Migrations, Sealer, Transaction } from '@beacon/server';
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
+import { KEPT_FOR_SLOW_CLOCKS_MS } from './proof-store.ts';
 
 export interface OauthTables {
   oauth_artifacts: {
@@ -133,7 +134,7 @@ export function createOauthStore(options: OauthStoreOptions): OauthStore {
         .deleteFrom('oauth_artifacts')
         .where('model', '=', model)
         .where('key', '=', key)
-        .where('expires_at', '<=', nowMs)
+        .where('expires_at', '<=', nowMs - KEPT_FOR_SLOW_CLOCKS_MS)
         .execute();
     }
     const content = {
@@ -230,7 +231,14 @@ export async function revokeArtifacts(tx: Transaction<OauthTables>, grantKey: st
   await tx.deleteFrom('oauth_artifacts').where('model', '=', 'Grant').where('key', '=', grantKey).execute();
 }
 
-/** Forgets what has expired. */
+/** Forgets what has expired; what must not be used twice is remembered longer, for slow clocks. */
 export async function pruneArtifacts(tx: Transaction<OauthTables>, now: Date): Promise<void> {
-  await tx.deleteFrom('oauth_artifacts').where('expires_at', '<=', now.getTime()).execute();
+  const nowMs = now.getTime();
+  await tx
+    .deleteFrom('oauth_artifacts')
+    .where('expires_at', '<=', nowMs)
+    .where((e) =>
+      e.or([e('model', '!=', 'ReplayDetection'), e('expires_at', '<=', nowMs - KEPT_FOR_SLOW_CLOCKS_MS)]),
+    )
+    .execute();
 }

@@ -40,7 +40,16 @@ export async function consumeProof(tx: Transaction<ProofTables>, proof: UsedProo
   return numInsertedOrUpdatedRows === 1n;
 }
 
-/** Forgets the proofs that are too old to be shown again. */
+/**
+ * A proof is remembered for this long after it could not be shown again: another process on the store may have a clock
+ * that is behind, or this one's may be set back.
+ */
+export const KEPT_FOR_SLOW_CLOCKS_MS = 600_000;
+
+/** Forgets the proofs that are too old to be shown again, by any clock. */
 export async function pruneProofs(tx: Transaction<ProofTables>, now: Date): Promise<void> {
-  await tx.deleteFrom('used_proofs').where('expires_at', '<', now.getTime()).execute();
+  await tx
+    .deleteFrom('used_proofs')
+    .where('expires_at', '<', now.getTime() - KEPT_FOR_SLOW_CLOCKS_MS)
+    .execute();
 }

@@ -83,15 +83,15 @@ async function head(ca: Ca): Promise<{ seq: number; hash: string }> {
 /** Signs the present head; the same head is signed once (the request is public). */
 function createCheckpointSigner(ca: Ca, jwk: JWK & { kid: string }): () => Promise<string> {
   const key = importJWK(jwk, 'EdDSA');
-  let kept: { readonly seq: number; readonly jws: string } | undefined;
+  let kept: { readonly hash: string; readonly jws: string } | undefined;
   return async () => {
     const { seq, hash } = await head(ca);
-    if (kept?.seq === seq) return kept.jws;
+    if (kept?.hash === hash) return kept.jws;
     const payload = formatCheckpoint({ chain: 'ca', seq, hash, time: ca.now().toISOString(), heads: {} });
     const jws = await new CompactSign(Buffer.from(payload))
       .setProtectedHeader({ alg: 'EdDSA', kid: jwk.kid, typ: CHECKPOINT_TYPE })
       .sign(await key);
-    kept = { seq, jws };
+    kept = { hash, jws };
     return jws;
   };
 }

@@ -11,6 +11,7 @@ import {
   createRecords,
   createSealer,
   type Database,
+  type DatabaseOptions,
   type GroupCommit,
   migrate,
   openDatabase,
@@ -124,6 +125,8 @@ export function fieldOf(html: string, name: string): string {
 }
 
 export interface LabOptions {
+  /** Where the store is; a SQLite file of its own when absent. */
+  readonly place?: DatabaseOptions;
   readonly services?: readonly OauthService[];
   readonly sessionMaxHours?: number;
   /** The public URL when it is not where the lab listens, as behind a TLS proxy. */
@@ -149,7 +152,10 @@ export class Lab {
   commit!: GroupCommit<AuthorizationTables & RecordTables>;
   authorization!: AuthorizationServer;
 
+  readonly #place: DatabaseOptions | undefined;
+
   private constructor(given: {
+    place: DatabaseOptions | undefined;
     standin: Standin;
     port: number;
     jwk: JWK & { kid: string };
@@ -158,6 +164,7 @@ export class Lab {
     maxHours: number;
     issuer: string | undefined;
   }) {
+    this.#place = given.place;
     this.folder = mkdtempSync(join(tmpdir(), 'beacon-authorization-'));
     this.standin = given.standin;
     this.#port = given.port;
@@ -178,6 +185,7 @@ export class Lab {
     const { privateKey } = await generateKeyPair('EdDSA', { extractable: true });
     const jwk = { ...(await exportJWK(privateKey)), kid: 'tokens-1' };
     const lab = new Lab({
+      place: options.place,
       standin,
       port,
       jwk,
@@ -195,7 +203,7 @@ export class Lab {
   }
 
   async up(): Promise<void> {
-    this.database = openDatabase({ file: join(this.folder, 'ca.db') });
+    this.database = openDatabase(this.#place ?? { file: join(this.folder, 'ca.db') });
     await migrate(
       this.database,
       recordMigrations,

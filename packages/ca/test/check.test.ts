@@ -1,6 +1,7 @@
 import { chmodSync, copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRecords, migrate, openDatabase, type RecordTables, recordMigrations } from '@beacon/server';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { cluster } from '../../server/test/postgres.ts';
 import { checkCa } from '../src/check.ts';
 import { copyCa, type MadeCa, makeCheapCa } from './made-ca.ts';
 
@@ -194,4 +195,24 @@ describe('of single defects', () => {
     writeFileSync(made.at('keys/sealing'), 'AAAA\n');
     expect((await defects()).map(({ check }) => check)).toEqual(['keys', 'github']);
   });
+});
+
+test('a store in PostgreSQL is looked at by the URL in its file, which no finding repeats', async () => {
+  const url = await (await cluster()).createDatabase();
+  const file = made.at('keys/postgres_url');
+  const storeCheck = async () => (await checkCa(made.configuration)).at(-1);
+  made.edit('ca.yaml', 'store: data/ca.db', 'store: { postgres_url_file: keys/postgres_url }');
+  expect(await storeCheck()).toMatchObject({ ok: false, detail: expect.stringContaining(file) });
+  writeFileSync(file, `${url}\n`, { mode: 0o600 });
+  expect(await storeCheck()).toMatchObject({ ok: true, detail: expect.stringMatching(/is empty/) });
+  const store = openDatabase<RecordTables>({ url });
+  await migrate(store, recordMigrations);
+  await store.destroy();
+  expect(await storeCheck()).toMatchObject({ ok: true, detail: '0 records, the chain holds' });
+  writeFileSync(file, 'postgresql://beacon:hunter2@127.0.0.1:1/ca');
+  const unreachable = await storeCheck();
+  expect(unreachable).toMatchObject({ ok: false, detail: expect.stringMatching(/cannot be reached/) });
+  expect(JSON.stringify(unreachable)).not.toContain('hunter2');
+  chmodSync(file, 0o644);
+  expect(await storeCheck()).toMatchObject({ ok: false });
 });

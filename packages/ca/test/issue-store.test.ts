@@ -9,6 +9,7 @@ import { createUserCa, type UserCa } from '@beacon/ssh/sign-certificate';
 import { signMessage } from '@beacon/ssh/sshsig';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
+import { engines } from '../../server/test/postgres.ts';
 import type { Tables } from '../src/ca.ts';
 import { type LoggedIn, makeKeys, newSigner, refusal, SmallCa } from './small-ca.ts';
 
@@ -25,11 +26,11 @@ async function watchedKeys(watch: () => Promise<void>) {
   return { ...keys, userCa };
 }
 
-describe('many at once', () => {
+describe.each(engines)('many at once on $engine', ({ place }) => {
   let ca: SmallCa;
   const persons: LoggedIn[] = [];
   beforeAll(async () => {
-    ca = await SmallCa.start({ trustedProxies: ['127.0.0.1'], quiet: true });
+    ca = await SmallCa.start({ place: await place(), trustedProxies: ['127.0.0.1'], quiet: true });
     for (const name of ['lin', 'kim', 'sam', 'ada'] as const) persons.push(await ca.login(name));
   });
   afterAll(() => ca.close());

@@ -22,7 +22,7 @@ import { type Standin, startStandin } from '@beacon/github-standin';
 import type { PolicyFile } from '@beacon/policy';
 import { parseInventory } from '@beacon/policy';
 import { hashRecord, parseRecord, type RecordFields } from '@beacon/protocol/record';
-import { createLog, openDatabase, verifyRecords } from '@beacon/server';
+import { createLog, type DatabaseOptions, openDatabase, verifyRecords } from '@beacon/server';
 import { generateKey } from '@beacon/ssh/key';
 import { formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { createHostCa, createUserCa } from '@beacon/ssh/sign-certificate';
@@ -127,6 +127,8 @@ export interface Wish {
 }
 
 export interface SmallCaOptions {
+  /** Where the store is; a SQLite file of its own when absent. */
+  readonly place?: DatabaseOptions;
   readonly policy?: string;
   readonly folder?: string;
   readonly sessionMaxHours?: number;
@@ -236,6 +238,10 @@ export class SmallCa {
     state.setSso(SSO_ORGANIZATION, true);
   }
 
+  get place(): DatabaseOptions {
+    return this.#given.place ?? { file: this.storeFile };
+  }
+
   get storeFile(): string {
     return join(this.folder, 'ca.db');
   }
@@ -247,7 +253,7 @@ export class SmallCa {
     return {
       publicUrl: this.url,
       trustedProxies: this.#given.trustedProxies ?? [],
-      store: this.storeFile,
+      store: this.place,
       keys: this.keys,
       github: {
         provider: 'github',
@@ -483,7 +489,7 @@ export class SmallCa {
 
   /** Verifies the chain as a reader from outside would. */
   async verifyChain(anchors: readonly { seq: number; hash: string }[] = []) {
-    const store = openDatabase<Tables>({ file: this.storeFile, readOnly: true });
+    const store = openDatabase<Tables>({ ...this.place, readOnly: true });
     try {
       return await verifyRecords(store, { chain: 'ca', anchors });
     } finally {

@@ -1,25 +1,19 @@
 /**
- * The store behind every Beacon server: kysely over SQLite (write-ahead log, every commit on disk before it returns).
- * One process owns a store for writing; others may open it read-only. Portable rules: ids are text, times are
- * milliseconds in a bigint column, booleans are 0 or 1, JSON is text. Tables are their owners' business, by migrations.
+ * The store behind every Beacon server: kysely over SQLite (a file of one process, the default) or PostgreSQL (one store
+ * for several processes). One schema serves both by portable rules: ids are text, times are milliseconds in a bigint
+ * column, booleans are 0 or 1, JSON is text; text is ordered by its bytes. On both, a transaction takes the store's one
+ * lock for writing when it begins, so that what it reads stays true until its end. Tables are their owners' business, by
+ * migrations.
  */
-import { closeSync, constants, openSync } from 'node:fs';
-import Sqlite from 'better-sqlite3';
-import {
-  CompiledQuery,
-  type DatabaseConnection,
-  type DialectAdapter,
-  type Driver,
-  Kysely,
-  type Transaction as KyselyTransaction,
-  SqliteAdapter,
-  type SqliteDatabase,
-  SqliteDriver,
-  SqliteIntrospector,
-  SqliteQueryCompiler,
-  type SqliteStatement,
-} from 'kysely';
+import { type Kysely, type Transaction as KyselyTransaction, PostgresAdapter } from 'kysely';
 import { ServerError } from './error.ts';
+import {
+  isPostgresUniqueViolation,
+  openPostgres,
+  type PostgresOptions,
+  postgresFailure,
+} from './postgres.ts';
+import { isSqliteUniqueViolation, openSqlite, type SqliteOptions, sqliteFailure } from './sqlite.ts';
 
 /** A store with these tables. `destroy()` closes it and gives up ownership. */
 export type Database<Tables> = Kysely<Tables>;
@@ -30,188 +24,32 @@ export type Transaction<Tables> = KyselyTransaction<Tables>;
 /** Anything that can be read from: the store itself or a transaction. */
 export type Readable<Tables> = Kysely<Tables>;
 
-export interface DatabaseOptions {
-  /** The file; `:memory:` for a store that goes with the process. */
-  readonly file: string;
-  /** Opens an existing file without the right to write, also while its owner is at work. */
-  readonly readOnly?: boolean;
-  /** How long a statement waits for another process's lock. The event loop waits with it. Default 1,000. */
-  readonly busyTimeoutMs?: number;
-}
-
-const STATEMENTS_KEPT = 256;
+export type DatabaseOptions = SqliteOptions | PostgresOptions;
 
 /**
- * Opens the store, making the file (mode 0600) when it is missing.
- * Throws ServerError `store-in-use` when another process owns it, `storage` when it cannot be opened.
+ * Opens the store. A SQLite file is made when it is missing; a PostgreSQL server is first reached by the first statement.
+ * Throws ServerError `store-in-use` when another process owns the file, `storage` when it cannot be opened,
+ * `configuration` for a URL that does not hold.
  */
 export function openDatabase<Tables>(options: DatabaseOptions): Database<Tables> {
-  const inMemory = options.file === ':memory:';
-  const readOnly = options.readOnly === true;
-  const ownership = inMemory || readOnly ? undefined : own(options.file);
-  try {
-    if (!inMemory && !readOnly) createPrivately(options.file);
-    const connection = new Sqlite(options.file, {
-      readonly: readOnly,
-      fileMustExist: readOnly,
-      timeout: options.busyTimeoutMs ?? 1_000,
-    });
-    try {
-      connection.pragma('foreign_keys = ON');
-      if (readOnly) {
-        connection.pragma('query_only = ON');
-        // The first look at the file: what is no store is refused here, by name.
-        connection.pragma('schema_version');
-      } else {
-        connection.pragma('journal_mode = WAL');
-        connection.pragma('synchronous = FULL');
-      }
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
-    return new Store<Tables>(connection, ownership);
-  } catch (error) {
-    ownership?.close();
-    throw openFailure(options.file, error);
-  }
+  return 'url' in options ? openPostgres(options) : openSqlite(options);
 }
 
-/** What is wrong with a file that does not open as a store, by its name. */
-function openFailure(file: string, error: unknown): unknown {
-  if (error instanceof ServerError) return error;
-  const code = sqliteCode(error);
-  if (code === undefined) return error;
-  const why =
-    code === 'SQLITE_NOTADB'
-      ? 'this is not a store, or it is damaged: name another file, or restore it from a backup'
-      : `cannot be opened (${code}): does it exist, may this process read it and write beside it, and is there space left?`;
-  return new ServerError('storage', `${file}: ${why}`, { cause: error });
+/** Whether several processes may share the store: PostgreSQL, and not SQLite. */
+export function isShared(store: Pick<Readable<unknown>, 'getExecutor'>): boolean {
+  return store.getExecutor().adapter instanceof PostgresAdapter;
 }
 
 /**
- * The ServerError `storage` for a failure of the store itself (full, locked, read-only, damaged, not to be opened);
+ * The ServerError `storage` for a failure of the store itself (full, locked, read-only, damaged, not to be reached);
  * undefined for everything else, such as a violated constraint.
  */
 export function storageFailure(error: unknown): ServerError | undefined {
   if (error instanceof ServerError) return error.code === 'storage' ? error : undefined;
-  const code = sqliteCode(error);
-  if (code === undefined || !STORAGE_CODES.test(code)) return undefined;
-  return new ServerError(
-    'storage',
-    `the store failed (${code}), nothing was written: look at the disk's free space and health`,
-    { cause: error },
-  );
+  return sqliteFailure(error) ?? postgresFailure(error);
 }
-
-const STORAGE_CODES =
-  /^SQLITE_(FULL|BUSY|LOCKED|IOERR|READONLY|CORRUPT|NOTADB|CANTOPEN|NOMEM|PROTOCOL|PERM|AUTH|NOLFS|INTERRUPT)(_|$)/;
 
 /** Whether a write failed because a value that must be unique was there already. */
 export function isUniqueViolation(error: unknown): boolean {
-  const code = sqliteCode(error);
-  return code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY';
-}
-
-/** By name, not by class: the addon is loaded once a process, its class once a module graph. */
-function sqliteCode(error: unknown): string | undefined {
-  if (error === null || typeof error !== 'object' || !('name' in error) || !('code' in error))
-    return undefined;
-  return error.name === 'SqliteError' && typeof error.code === 'string' ? error.code : undefined;
-}
-
-class Store<Tables> extends Kysely<Tables> {
-  readonly #connection: Sqlite.Database;
-  readonly #ownership: Sqlite.Database | undefined;
-
-  constructor(connection: Sqlite.Database, ownership: Sqlite.Database | undefined) {
-    super({
-      dialect: {
-        createDriver: (): Driver => new StoreDriver(connection),
-        createQueryCompiler: () => new SqliteQueryCompiler(),
-        createAdapter: (): DialectAdapter => new SqliteAdapter(),
-        createIntrospector: (database) => new SqliteIntrospector(database),
-      },
-    });
-    this.#connection = connection;
-    this.#ownership = ownership;
-  }
-
-  override async destroy(): Promise<void> {
-    await super.destroy();
-    this.#connection.close();
-    this.#ownership?.close();
-  }
-}
-
-class StoreDriver extends SqliteDriver {
-  readonly #connection: Sqlite.Database;
-
-  constructor(connection: Sqlite.Database) {
-    super({ database: rememberStatements(connection) });
-    this.#connection = connection;
-  }
-
-  /** The lock for writing is taken at once, so that no transaction fails half way for want of it. */
-  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
-  }
-
-  /** A full disk ends the transaction by itself; a second end would hide the first cause. */
-  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    if (this.#connection.inTransaction) await super.rollbackTransaction(connection);
-  }
-}
-
-/** Kysely prepares each statement anew, which costs more than to run it; here the latest texts are kept prepared. */
-function rememberStatements(connection: Sqlite.Database): SqliteDatabase {
-  const kept = new Map<string, Sqlite.Statement & SqliteStatement>();
-  return {
-    close: () => {
-      kept.clear();
-      connection.close();
-    },
-    prepare: (sql) => {
-      const known = kept.get(sql);
-      if (known !== undefined && !known.busy) return known;
-      const statement = connection.prepare(sql) as Sqlite.Statement & SqliteStatement;
-      if (kept.size >= STATEMENTS_KEPT) kept.clear();
-      kept.set(sql, statement);
-      return statement;
-    },
-  };
-}
-
-/** Ownership is a lock on a file beside the store; the kernel gives it up when the process ends, however it ends. */
-function own(file: string): Sqlite.Database {
-  const lockFile = `${file}.lock`;
-  let lock: Sqlite.Database | undefined;
-  try {
-    createPrivately(lockFile);
-    lock = new Sqlite(lockFile, { timeout: 0 });
-    lock.exec('BEGIN EXCLUSIVE');
-    return lock;
-  } catch (error) {
-    lock?.close();
-    if (sqliteCode(error) === 'SQLITE_BUSY') {
-      throw new ServerError(
-        'store-in-use',
-        `${file}: another process has this store open for writing: stop it first`,
-      );
-    }
-    throw (
-      storageFailure(error) ??
-      new ServerError(
-        'storage',
-        `${file}: cannot be opened: does its folder exist, and may this process write there?`,
-        {
-          cause: error,
-        },
-      )
-    );
-  }
-}
-
-function createPrivately(file: string): void {
-  closeSync(openSync(file, constants.O_CREAT | constants.O_RDWR, 0o600));
+  return isSqliteUniqueViolation(error) || isPostgresUniqueViolation(error);
 }

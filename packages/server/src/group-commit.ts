@@ -1,11 +1,14 @@
 /**
  * Many requests, one fsync: units of writing that arrive together share a transaction, and each is answered only after
- * that transaction is on disk. A unit that throws undoes the group; then every unit of the group runs again alone, so
- * that none takes others with it. So units must be safe to run again, and must do nothing but read and write the store.
+ * that transaction is on disk. A unit that throws is undone by itself and takes no other with it. For that, and when the
+ * server undid a group for the sake of another transaction, a group runs again, so units must do nothing but read and
+ * write the store.
  */
-import type { Database, Transaction } from './database.ts';
-import { storageFailure } from './database.ts';
+import { CompiledQuery } from 'kysely';
+import { type Database, isShared, storageFailure, type Transaction } from './database.ts';
 import { ServerError } from './error.ts';
+import { isConflict } from './postgres.ts';
+import { forget } from './transaction-memory.ts';
 
 export interface GroupCommit<Tables> {
   /**
@@ -73,30 +76,91 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** How often a group runs again when the server undid it for the sake of another transaction. */
+const MAX_ATTEMPTS = 4;
+
+type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
+/**
+ * Most groups have no unit that throws, so the first attempt does without savepoints, which would cost every unit. When
+ * one throws, the group runs once more with them: that, and not an fsync for each, is what a failing unit can cost.
+ */
 async function commitTogether<Tables>(
   database: Database<Tables>,
   group: readonly Waiting<Tables>[],
 ): Promise<void> {
-  const [only] = group;
-  if (only !== undefined && group.length === 1) return commitAlone(database, only);
-  try {
-    const values = await database.transaction().execute(async (transaction) => {
-      const results: unknown[] = [];
-      for (const unit of group) results.push(await unit.run(transaction));
-      return results;
-    });
-    for (const [index, unit] of group.entries()) unit.resolve(values[index]);
-  } catch (error) {
-    const failure = storageFailure(error);
-    if (failure !== undefined) for (const unit of group) unit.reject(failure);
-    else for (const unit of group) await commitAlone(database, unit);
+  let careful = false;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const outcomes = await database
+        .transaction()
+        .execute((transaction) => (careful ? runEach(transaction, group) : runStraight(transaction, group)));
+      for (const [index, unit] of group.entries()) settle(unit, outcomes[index]);
+      return;
+    } catch (error) {
+      if (isConflict(error) && attempt < MAX_ATTEMPTS) continue;
+      const failure = storageFailure(error);
+      if (failure === undefined && !careful && group.length > 1) {
+        careful = true;
+        continue;
+      }
+      for (const unit of group) unit.reject(failure ?? error);
+      return;
+    }
   }
 }
 
-async function commitAlone<Tables>(database: Database<Tables>, unit: Waiting<Tables>): Promise<void> {
-  try {
-    unit.resolve(await database.transaction().execute(unit.run));
-  } catch (error) {
-    unit.reject(storageFailure(error) ?? error);
+/** Runs unit after unit; when one throws, all are undone with the transaction. */
+async function runStraight<Tables>(
+  transaction: Transaction<Tables>,
+  group: readonly Waiting<Tables>[],
+): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const unit of group) outcomes.push({ value: await unit.run(transaction) });
+  return outcomes;
+}
+
+/** Runs unit after unit; one that throws is undone by itself. Throws when the store failed, or the whole must run again. */
+async function runEach<Tables>(
+  transaction: Transaction<Tables>,
+  group: readonly Waiting<Tables>[],
+): Promise<Outcome[]> {
+  const savepoints = savepointsOf(transaction);
+  const outcomes: Outcome[] = [];
+  await savepoints.begin();
+  for (const [index, unit] of group.entries()) {
+    if (index > 0) await savepoints.next();
+    try {
+      outcomes.push({ value: await unit.run(transaction) });
+    } catch (error) {
+      if (storageFailure(error) !== undefined) throw error;
+      await savepoints.undo();
+      forget(transaction);
+      outcomes.push({ error });
+    }
   }
+  return outcomes;
+}
+
+function settle<Tables>(unit: Waiting<Tables>, outcome: Outcome | undefined): void {
+  if (outcome === undefined) unit.reject(new ServerError('storage', 'the store gave no answer'));
+  else if ('error' in outcome) unit.reject(outcome.error);
+  else unit.resolve(outcome.value);
+}
+
+const BEGIN = CompiledQuery.raw('savepoint unit');
+const RELEASE = CompiledQuery.raw('release savepoint unit');
+const NEXT = CompiledQuery.raw('release savepoint unit; savepoint unit');
+const UNDO = CompiledQuery.raw('rollback to savepoint unit');
+
+/** One savepoint at a time, of one name: PostgreSQL takes two statements in one message, SQLite has no messages. */
+function savepointsOf<Tables>(transaction: Transaction<Tables>) {
+  const run = async (...statements: readonly CompiledQuery[]) => {
+    for (const statement of statements) await transaction.executeQuery(statement);
+  };
+  return {
+    begin: () => run(BEGIN),
+    next: () => (isShared(transaction) ? run(NEXT) : run(RELEASE, BEGIN)),
+    undo: () => run(UNDO),
+  };
 }

@@ -10,6 +10,7 @@ export {
 export {
   type Database,
   type DatabaseOptions,
+  isShared,
   isUniqueViolation,
   openDatabase,
   type Readable,
@@ -19,7 +20,16 @@ export {
 export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 export { healthRoutes, type ReadinessChecks } from './health.ts';
-export { createCounter, createLimits, type Limit, type Limits, type LimitsOptions } from './limits.ts';
+export {
+  type CounterPlace,
+  type CountingStore,
+  createCounter,
+  createLimits,
+  type Limit,
+  type Limits,
+  type LimitsOptions,
+  limitMigrations,
+} from './limits.ts';
 export { type Listening, type ListenOptions, listen, requireProtection } from './listen.ts';
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';

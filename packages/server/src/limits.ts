@@ -1,9 +1,13 @@
 /**
- * How often one address and one caller may ask. Counted in this process' memory; replicas each count for themselves
- * until they share a store. A request over the limit is refused before anything is read or looked up for it.
+ * How often one address and one caller may ask. Counted in this process' memory, or in a store that several processes
+ * share, for all of them together; while that store gives no answer, each counts for itself. A request over the limit is
+ * refused before anything else is read or looked up for it.
  */
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { CompiledQuery, sql } from 'kysely';
+import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
+import { type Database, isShared, type Transaction } from './database.ts';
 import { ServerError } from './error.ts';
+import type { Migrations } from './migration.ts';
 import { addressKey } from './peer.ts';
 
 export interface Limit {
@@ -21,21 +25,53 @@ export interface Limits {
 export interface LimitsOptions {
   readonly perAddress?: Limit;
   readonly perCaller?: Limit;
+  /** The store; one that is shared, and has the tables of `limitMigrations`, counts for all its processes. */
+  readonly database?: CountingStore;
 }
+
+/** A store, whatever its tables. */
+export type CountingStore = Pick<Database<unknown>, 'getExecutor' | 'executeQuery'>;
+
+const TABLE = 'request_counts';
+
+/** The table of a shared store that requests are counted in. What it holds may be lost, so nothing waits for the disk. */
+export const limitMigrations: Migrations = {
+  name: 'limits',
+  steps: [
+    async (transaction: Transaction<unknown>) => {
+      if (!isShared(transaction)) return;
+      await transaction.schema
+        .createTable(TABLE)
+        .modifyFront(sql`unlogged`)
+        .addColumn('key', 'text', (column) => column.primaryKey().notNull())
+        .addColumn('points', 'integer', (column) => column.notNull())
+        .addColumn('expire', 'bigint')
+        .execute();
+    },
+  ],
+};
 
 /** A limit that is not named is not enforced. */
 export function createLimits(options: LimitsOptions): Limits {
-  const perAddress = options.perAddress === undefined ? undefined : createCounter(options.perAddress);
-  const perCaller = options.perCaller === undefined ? undefined : createCounter(options.perCaller);
+  const counter = (name: string, limit: Limit | undefined) =>
+    limit === undefined ? undefined : createCounter(limit, { name, database: options.database });
+  const perAddress = counter('address', options.perAddress);
+  const perCaller = counter('caller', options.perCaller);
   return {
     address: async (ip) => perAddress?.(addressKey(ip)),
     caller: async (key) => perCaller?.(key),
   };
 }
 
+export interface CounterPlace {
+  /** Tells the counters of one store apart. */
+  readonly name: string;
+  readonly database: CountingStore | undefined;
+}
+
 /** Counts under a key of one's own, for what has a limit apart (a user code that is typed, a login that is begun). */
-export function createCounter(limit: Limit): (key: string) => Promise<void> {
-  const counter = new RateLimiterMemory({ points: limit.requests, duration: limit.perSeconds });
+export function createCounter(limit: Limit, place?: CounterPlace): (key: string) => Promise<void> {
+  const counter = makeCounter(limit, place);
   return async (key) => {
     try {
       await counter.consume(key);
@@ -47,4 +83,25 @@ export function createCounter(limit: Limit): (key: string) => Promise<void> {
       });
     }
   };
+}
+
+function makeCounter(limit: Limit, place: CounterPlace | undefined): RateLimiterMemory | RateLimiterPostgres {
+  const rule = { points: limit.requests, duration: limit.perSeconds };
+  const database = place?.database;
+  if (place === undefined || database === undefined || !isShared(database))
+    return new RateLimiterMemory(rule);
+  return new RateLimiterPostgres({
+    ...rule,
+    storeClient: {
+      query: ({ text, values }: { text: string; values: unknown[] }) =>
+        database.executeQuery(CompiledQuery.raw(text, values)),
+    },
+    storeType: 'client',
+    tableName: TABLE,
+    tableCreated: true,
+    keyPrefix: place.name,
+    // Once over the limit, a caller costs the store nothing more.
+    inMemoryBlockOnConsumed: limit.requests,
+    insuranceLimiter: new RateLimiterMemory(rule),
+  });
 }

@@ -3,9 +3,10 @@
  * transaction with the row that says it was. Each owner of tables has its own list with its own name; a list only ever
  * grows at its end. A store that a newer program wrote is refused.
  */
-import type { Database, Transaction } from './database.ts';
-import { storageFailure } from './database.ts';
+import { type Database, isShared, type Readable, storageFailure, type Transaction } from './database.ts';
 import { ServerError } from './error.ts';
+import { allowLongWork } from './postgres.ts';
+import { copyFile } from './sqlite.ts';
 
 export interface Migrations {
   /** Whose tables: `records`, `ca`, …. */
@@ -19,8 +20,9 @@ interface VersionTables {
 }
 
 /**
- * Applies the steps that are missing, list after list. Throws ServerError `store-newer` when the store knows more steps
- * than this program, `storage` when it cannot be written.
+ * Applies the steps that are missing, list after list. Processes that begin together on one PostgreSQL store apply each
+ * step once. A SQLite file that holds something is copied to a file beside it before its first step. Throws ServerError
+ * `store-newer` when the store knows more steps than this program, `storage` when it cannot be written.
  */
 export async function migrate<Tables>(
   database: Database<Tables>,
@@ -28,12 +30,21 @@ export async function migrate<Tables>(
 ): Promise<void> {
   const store = database as unknown as Database<VersionTables>;
   try {
-    await store.schema
-      .createTable('schema_version')
-      .ifNotExists()
-      .addColumn('name', 'text', (column) => column.primaryKey().notNull())
-      .addColumn('version', 'integer', (column) => column.notNull())
-      .execute();
+    await inTransaction(store, (transaction) =>
+      transaction.schema
+        .createTable('schema_version')
+        .ifNotExists()
+        .addColumn('name', 'text', (column) => column.primaryKey().notNull())
+        .addColumn('version', 'integer', (column) => column.notNull())
+        .execute(),
+    );
+    const versions = new Map<string, number>();
+    for (const list of lists) versions.set(list.name, await readVersion(store, list));
+    const first = lists.find(({ name, steps }) => (versions.get(name) ?? 0) < steps.length);
+    const isNew = [...versions.values()].every((version) => version === 0);
+    if (first !== undefined && !isNew && !isShared(store)) {
+      await copyFile(store, `before-${first.name}-${(versions.get(first.name) ?? 0) + 1}`);
+    }
     for (const list of lists) await applyList(store, list);
   } catch (error) {
     throw storageFailure(error) ?? error;
@@ -58,7 +69,35 @@ export async function isMigrated<Tables>(
   return isComplete;
 }
 
-async function readVersion(store: Database<VersionTables>, list: Migrations): Promise<number> {
+async function applyList(store: Database<VersionTables>, list: Migrations): Promise<void> {
+  const from = await readVersion(store, list);
+  for (const [index, step] of list.steps.entries()) {
+    if (index < from) continue;
+    const version = index + 1;
+    await inTransaction(store, async (transaction) => {
+      // Another process may have applied it while this one waited for the lock for writing.
+      if ((await readVersion(transaction, list)) >= version) return;
+      await step(transaction as unknown as Transaction<unknown>);
+      await transaction
+        .insertInto('schema_version')
+        .values({ name: list.name, version })
+        .onConflict((conflict) => conflict.column('name').doUpdateSet({ version }))
+        .execute();
+    });
+  }
+}
+
+function inTransaction<T>(
+  store: Database<VersionTables>,
+  work: (transaction: Transaction<VersionTables>) => Promise<T>,
+): Promise<T> {
+  return store.transaction().execute(async (transaction) => {
+    if (isShared(store)) await allowLongWork(transaction as unknown as Transaction<unknown>);
+    return work(transaction);
+  });
+}
+
+async function readVersion(store: Readable<VersionTables>, list: Migrations): Promise<number> {
   const row = await store
     .selectFrom('schema_version')
     .select('version')
@@ -72,20 +111,4 @@ async function readVersion(store: Database<VersionTables>, list: Migrations): Pr
     );
   }
   return version;
-}
-
-async function applyList(store: Database<VersionTables>, list: Migrations): Promise<void> {
-  const from = await readVersion(store, list);
-  for (const [index, step] of list.steps.entries()) {
-    if (index < from) continue;
-    const version = index + 1;
-    await store.transaction().execute(async (transaction) => {
-      await step(transaction as unknown as Transaction<unknown>);
-      await transaction
-        .insertInto('schema_version')
-        .values({ name: list.name, version })
-        .onConflict((conflict) => conflict.column('name').doUpdateSet({ version }))
-        .execute();
-    });
-  }
 }

@@ -16,6 +16,7 @@ import {
 import type { Readable, Transaction } from './database.ts';
 import { ServerError } from './error.ts';
 import type { Migrations } from './migration.ts';
+import { recall, remember } from './transaction-memory.ts';
 
 export interface RecordsTable {
   readonly chain: string;
@@ -165,13 +166,13 @@ const SALT_BYTES = 32;
 export function createRecords(options: RecordsOptions): Records {
   const { chain, now } = options;
   const randomBytes = options.randomBytes ?? cryptoRandomBytes;
-  /** The head as a transaction sees it; it goes with the transaction, so a group that is undone leaves nothing here. */
-  const heads = new WeakMap<object, RecordHead>();
+  /** What this chain's head is remembered by, within a transaction. */
+  const headOfChain = {};
 
   return {
     async append(transaction, entry) {
       const tx = narrow(transaction);
-      const last = heads.get(transaction) ?? (await readHead(tx, chain));
+      const last = recall<RecordHead>(transaction, headOfChain) ?? (await readHead(tx, chain));
       const time = now();
       const behindMs = last === undefined ? 0 : last.time.getTime() - time.getTime();
       const facts = behindMs > 0 ? { ...entry.facts, clock_behind_ms: behindMs } : entry.facts;
@@ -188,7 +189,7 @@ export function createRecords(options: RecordsOptions): Records {
         .insertInto('records')
         .values({ ...columnsOf(fields), line, hash })
         .execute();
-      heads.set(transaction, { seq: fields.seq, hash, time });
+      remember(transaction, headOfChain, { seq: fields.seq, hash, time });
       return { seq: fields.seq, hash, line };
     },
 

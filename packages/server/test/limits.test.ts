@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { createCounter, createLimits } from '../src/index.ts';
+import { createCounter, createLimits, limitMigrations, migrate, openDatabase } from '../src/index.ts';
+import { cluster } from './postgres.ts';
 import { codeOf } from './temporary.ts';
 
 describe('createLimits', () => {
@@ -28,5 +29,31 @@ describe('createLimits', () => {
     const limits = createLimits({});
     for (let i = 0; i < 100; i++) await limits.address('192.0.2.1');
     await limits.caller('a');
+  });
+
+  test('counts for all processes of one PostgreSQL store, and for itself when the store is gone', async () => {
+    const url = await (await cluster()).createDatabase();
+    const [one, two] = [
+      openDatabase<Record<never, never>>({ url }),
+      openDatabase<Record<never, never>>({ url }),
+    ];
+    await Promise.all([one, two].map((database) => migrate(database, limitMigrations)));
+    const replicas = [one, two].map((database) =>
+      createLimits({
+        perAddress: { requests: 40, perSeconds: 60 },
+        perCaller: { requests: 2, perSeconds: 60 },
+        database,
+      }),
+    );
+    const refused = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => codeOf(() => replicas[i % 2]?.address('192.0.2.1'))),
+    );
+    expect(refused.filter((code) => code === undefined)).toHaveLength(40);
+    expect(refused.filter((code) => code === 'too-many-requests')).toHaveLength(60);
+    await replicas[0]?.caller('192.0.2.1');
+    await one.destroy();
+    await two.destroy();
+    for (let i = 0; i < 40; i++) await replicas[1]?.address('192.0.2.9');
+    expect(await codeOf(() => replicas[1]?.address('192.0.2.9'))).toBe('too-many-requests');
   });
 });

@@ -4,6 +4,7 @@ import {
   createGroupCommit,
   createRecords,
   type Database,
+  type DatabaseOptions,
   type GroupCommit,
   migrate,
   openDatabase,
@@ -31,6 +32,7 @@ export const thingMigrations = {
 };
 
 export interface RecordStore {
+  /** The SQLite file; empty on PostgreSQL. */
   readonly file: string;
   readonly database: Database<Tables>;
   readonly commit: GroupCommit<Tables>;
@@ -39,10 +41,11 @@ export interface RecordStore {
 }
 
 export async function openRecordStore(
-  options: { readonly file?: string; readonly now?: () => Date } = {},
+  options: { readonly file?: string; readonly place?: DatabaseOptions; readonly now?: () => Date } = {},
 ): Promise<RecordStore> {
-  const file = options.file ?? join(temporaryFolder(), 'store.db');
-  const database = openDatabase<Tables>({ file });
+  const place = options.place ?? { file: options.file ?? join(temporaryFolder(), 'store.db') };
+  const file = 'file' in place ? place.file : '';
+  const database = openDatabase<Tables>(place);
   await migrate(database, recordMigrations, thingMigrations);
   const commit = createGroupCommit(database);
   const records = createRecords({ chain: 'ca', now: options.now ?? (() => new Date()) });

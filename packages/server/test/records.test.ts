@@ -2,12 +2,16 @@ import { readFileSync } from 'node:fs';
 import { parseRecord } from '@beacon/protocol/record';
 import { describe, expect, test } from '@jest/globals';
 import { verifyRecords } from '../src/index.ts';
+import { engines } from './postgres.ts';
 import { openRecordStore } from './record-store.ts';
 import { codeOf } from './temporary.ts';
 
-describe('createRecords', () => {
+describe.each(engines)('createRecords on $engine', ({ place }) => {
+  const openStore = async (options: { now?: () => Date } = {}) =>
+    openRecordStore({ ...options, place: await place() });
+
   test('chains each record to the one before, within and across groups', async () => {
-    const store = await openRecordStore({ now: () => new Date(1_700_000_000_123) });
+    const store = await openStore({ now: () => new Date(1_700_000_000_123) });
     const first = await Promise.all([
       store.commit.write((tx) => store.records.append(tx, { kind: 'one' })),
       store.commit.write((tx) => store.records.append(tx, { kind: 'two', person: 'github:1' })),
@@ -29,7 +33,7 @@ describe('createRecords', () => {
 
   test('L10: marks a record whose time is behind the last one', async () => {
     let time = 10_000;
-    const store = await openRecordStore({ now: () => new Date(time) });
+    const store = await openStore({ now: () => new Date(time) });
     await store.commit.write((tx) => store.records.append(tx, { kind: 'one' }));
     time = 4_000;
     const { line } = await store.commit.write((tx) =>
@@ -41,7 +45,7 @@ describe('createRecords', () => {
   });
 
   test('refuses an entry that no reader would read back', async () => {
-    const store = await openRecordStore();
+    const store = await openStore();
     for (const entry of [
       { kind: 'Not A Word' },
       { kind: 'a', facts: { fraction: 0.5 } },
@@ -54,7 +58,7 @@ describe('createRecords', () => {
   });
 
   test('lists in order, by what a record says', async () => {
-    const store = await openRecordStore();
+    const store = await openStore();
     for (let i = 0; i < 10; i++) {
       await store.commit.write((tx) =>
         store.records.append(tx, { kind: i % 2 === 0 ? 'even' : 'odd', person: `github:${i % 3}` }),
@@ -71,7 +75,7 @@ describe('createRecords', () => {
   });
 
   test('L5: refuses to give out a record that is not what its hash says', async () => {
-    const store = await openRecordStore();
+    const store = await openStore();
     await store.commit.write((tx) => store.records.append(tx, { kind: 'one', person: 'github:1' }));
     await store.database
       .updateTable('records')
@@ -85,9 +89,9 @@ describe('createRecords', () => {
   });
 });
 
-describe('hide', () => {
+describe.each(engines)('hide on $engine', ({ place }) => {
   test('gives the same digest for the same value of a person, another for another person', async () => {
-    const store = await openRecordStore();
+    const store = await openRecordStore({ place: await place() });
     const hide = (value: string, person: string) =>
       store.commit.write((tx) => store.records.hide(tx, value, person));
     const digest = await hide('192.0.2.7', 'github:1');
@@ -99,7 +103,7 @@ describe('hide', () => {
   });
 
   test('keeps the value out of the record, and erasing it leaves the chain whole', async () => {
-    const store = await openRecordStore();
+    const store = await openRecordStore({ place: await place() });
     const { line, digest } = await store.commit.write(async (tx) => {
       const digest = await store.records.hide(tx, 'octocat', 'github:1');
       const { line } = await store.records.append(tx, { kind: 'login', facts: { name: digest } });
@@ -110,11 +114,11 @@ describe('hide', () => {
     expect(await store.records.reveal(store.database, digest)).toBeUndefined();
     expect(await verifyRecords(store.database, { chain: 'ca' })).toMatchObject({ ok: true });
     await store.close();
-    expect(readFileSync(store.file).includes('github:1')).toBe(true);
+    if (store.file !== '') expect(readFileSync(store.file).includes('github:1')).toBe(true);
   });
 
   test('does not reveal a value that was exchanged in the side table', async () => {
-    const store = await openRecordStore();
+    const store = await openRecordStore({ place: await place() });
     const digest = await store.commit.write((tx) => store.records.hide(tx, 'octocat', 'github:1'));
     await store.database.updateTable('personal').set({ value: 'mallory' }).execute();
     expect(await store.records.reveal(store.database, digest)).toBeUndefined();
