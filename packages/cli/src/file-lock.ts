@@ -3,7 +3,7 @@
  * over: it is moved aside first, and put back when it turns out to be another one than was looked at.
  */
 import { randomBytes } from 'node:crypto';
-import { link, open, readFile, rename, rm } from 'node:fs/promises';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { CliError } from './error.ts';
 import { isSystemError } from './private-file.ts';
@@ -24,17 +24,7 @@ export async function withLock<Result>(file: string, work: () => Promise<Result>
 
 async function take(file: string, mark: string): Promise<void> {
   for (const end = Date.now() + PATIENCE_MS; Date.now() < end; ) {
-    try {
-      const handle = await open(file, 'wx', 0o600);
-      try {
-        await handle.writeFile(mark);
-      } finally {
-        await handle.close();
-      }
-      return;
-    } catch (error) {
-      if (!isSystemError(error, 'EEXIST')) throw error;
-    }
+    if (await place(file, mark)) return;
     await removeDead(file);
     await wait(PAUSE_MS);
   }
@@ -43,6 +33,21 @@ async function take(file: string, mark: string): Promise<void> {
     'conflict',
     `another beacon holds ${file}: wait for it, or remove the file if none runs`,
   );
+}
+
+/** The lock appears with its mark in it or not at all: one without a mark, of a full disk, nobody could take over. */
+async function place(file: string, mark: string): Promise<boolean> {
+  const beside = `${file}.${randomBytes(8).toString('hex')}`;
+  try {
+    await writeFile(beside, mark, { flag: 'wx', mode: 0o600 });
+    await link(beside, file);
+    return true;
+  } catch (error) {
+    if (isSystemError(error, 'EEXIST')) return false;
+    throw error;
+  } finally {
+    await rm(beside, { force: true });
+  }
 }
 
 async function removeDead(file: string): Promise<void> {

@@ -13,6 +13,7 @@ import type { Context } from './context.ts';
 import { formatMissing } from './missing.ts';
 import { findPlace } from './place.ts';
 import { createProgram } from './program.ts';
+import { systemFailure } from './system-failure.ts';
 import { createTerminal, type Terminal } from './terminal.ts';
 
 const STATUS: Readonly<Record<ProblemKind, number>> = {
@@ -68,6 +69,11 @@ function failure(error: unknown, terminal: Terminal): number {
       terminal.talk(at === 0 ? `beacon: ${line}` : line);
     }
     return STATUS[kind];
+  }
+  const system = systemFailure(error);
+  if (system !== undefined) {
+    terminal.talk(`beacon: ${system}`);
+    return STATUS.unavailable;
   }
   const said = error instanceof Error ? (error.stack ?? error.message) : String(error);
   for (const line of `beacon: internal error, please report it: ${said}`.split('\n')) terminal.talk(line);

@@ -68,6 +68,14 @@ export async function exchange(outside: Outside, request: HttpRequest): Promise<
       );
     }
     const why = reason(error);
+    if (why !== undefined && UNTRUSTED.test(why)) {
+      throw new ClientError(
+        'unreachable',
+        'unavailable',
+        `${host} shows a TLS certificate that is not trusted here (${why}): check the address; where the certificate is of an authority of your own, name its file in NODE_EXTRA_CA_CERTS`,
+        { cause: error },
+      );
+    }
     throw new ClientError(
       'unreachable',
       'unavailable',
@@ -76,6 +84,9 @@ export async function exchange(outside: Outside, request: HttpRequest): Promise<
     );
   }
 }
+
+/** Node's and OpenSSL's codes for a certificate that does not hold. */
+const UNTRUSTED = /CERT|ALTNAME|UNABLE_TO_VERIFY/;
 
 async function readBody(response: Response, maxBytes: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
