@@ -41,7 +41,7 @@ export async function requireAuthority(
 ): Promise<void> {
   const decision = await decideAuthority(ca, caller, action, ip);
   if (decision.allowed) return;
-  const denied = denialError(decision, `${action} is not yours at this CA`);
+  const denied = denialError(decision);
   await recordRefusal(ca, caller, denied, { facts: { action }, ip });
   throw denied;
 }

@@ -34,10 +34,10 @@ export function decide(ca: Ca, question: Question): Decision {
 }
 
 /** A denial as the answer `denied`, in one line: its reason, and what one change would have allowed it. */
-export function denialError(denial: Denied, what: string): CaError {
+export function denialError(denial: Denied): CaError {
   const [reason, ...ways] = explain(denial).split('\n');
   const help = ways.length === 0 ? '' : ` ${ways.join(' ').replaceAll(' - ', ' ')}.`;
-  return new CaError('policy-denied', `${what}. ${reason}${help}`, { denial: denialFacts(denial) });
+  return new CaError('policy-denied', `${reason}${help}`, { denial: denialFacts(denial) });
 }
 
 /** What a denial says to programs. */

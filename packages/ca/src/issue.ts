@@ -102,7 +102,7 @@ async function decideOrRefuse(ca: Ca, caller: Caller, host: Host, asked: Asked):
     service: caller.service,
     ip: asked.ip,
   });
-  if (!decision.allowed) throw denialError(decision, `${asked.login}@${asked.host} is denied`);
+  if (!decision.allowed) throw denialError(decision);
   return decision;
 }
 

@@ -25,7 +25,7 @@ describe('what ca.yaml names', () => {
     const { configuration, options } = await loadCa(made.configuration, log);
     expect(options).toMatchObject({
       publicUrl: 'https://ca.example',
-      store: made.at('data/ca.db'),
+      store: { file: made.at('data/ca.db') },
       sessionMaxHours: 8,
       inventory: { commands: {} },
       github: { clientId: 'Iv1.made0000000000', provider: 'github', apiUrl: 'https://api.github.com' },

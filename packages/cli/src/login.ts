@@ -2,6 +2,7 @@
  * `beacon login`, `logout` and `whoami`: the person's session with the CA. The code is typed into a page of the CA, after
  * signing in with GitHub there; nothing of GitHub's ever comes here.
  */
+import { hostname, platform } from 'node:os';
 import {
   type CaApi,
   ClientError,
@@ -29,6 +30,13 @@ export interface LoginOptions {
   readonly json: boolean;
 }
 
+/** What the CA's page shows of who asks, so that a person knows their own machine; what a header may carry of it. */
+function machineName(): string {
+  return `beacon on ${hostname()
+    .replace(/[^A-Za-z0-9.-]/g, '?')
+    .slice(0, 64)} (${platform()})`;
+}
+
 /** Logs in at `url`, or at the CA of the configuration. */
 export async function login(
   context: Context,
@@ -52,6 +60,7 @@ export async function login(
       clientId: CLIENT_ID,
       proofKey,
       resources: metadata.protectedResources,
+      userAgent: machineName(),
       signal: stop.signal,
     };
     const started = await startDeviceLogin(client);

@@ -36,6 +36,8 @@ export interface DeviceClient {
   readonly proofKey: ProofKey;
   /** The audiences that the session may later ask tokens for. */
   readonly resources: readonly string[];
+  /** What the person is shown of the program that asks, visible ASCII: its name and machine. */
+  readonly userAgent?: string;
   readonly outside?: Outside;
   readonly signal?: AbortSignal;
 }
@@ -51,7 +53,10 @@ export async function startDeviceLogin(client: DeviceClient): Promise<DeviceLogi
   const answer = await exchange(outside, {
     method: 'POST',
     url: endpoint,
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    headers: {
+      'content-type': 'application/x-www-form-urlencoded',
+      ...(client.userAgent === undefined ? {} : { 'user-agent': client.userAgent }),
+    },
     body: formBody({ client_id: client.clientId, scope: SCOPE, resource: client.resources }),
     ...(client.signal === undefined ? {} : { signal: client.signal }),
   });
