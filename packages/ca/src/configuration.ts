@@ -15,10 +15,29 @@ const url = z
   });
 const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
 
-const key = z.strictObject({
-  file: path.describe('an OpenSSH private key file'),
-  passphrase_file: path.describe('the file that holds its passphrase'),
-});
+const FILE_OR_AGENT =
+  'either file and passphrase_file, or agent: a key is in a file or in an SSH agent, never in both';
+
+const key = z
+  .strictObject({
+    file: path.optional().describe('an OpenSSH private key file'),
+    passphrase_file: path.optional().describe('the file that holds its passphrase'),
+    agent: path
+      .optional()
+      .describe('instead of both: the .pub file of a key that the SSH agent holds, such as one in a token'),
+  })
+  .transform(({ file, passphrase_file, agent }, context): AuthorityKey => {
+    if (agent !== undefined && file === undefined && passphrase_file === undefined) return { agent };
+    if (agent === undefined && file !== undefined && passphrase_file !== undefined)
+      return { file, passphrase_file };
+    context.addIssue({ code: 'custom', message: FILE_OR_AGENT });
+    return z.NEVER;
+  });
+
+/** Where a key that signs certificates is: in a file behind a passphrase, or in an SSH agent, known by its public half. */
+export type AuthorityKey =
+  | { readonly file: string; readonly passphrase_file: string }
+  | { readonly agent: string };
 
 /** What the CA is called by everybody: its issuer, in tokens and proofs. */
 const publicUrl = url
@@ -49,6 +68,9 @@ export const caConfiguration = z.strictObject({
   keys: z.strictObject({
     user_ca: key,
     host_ca: key,
+    agent_socket: path
+      .optional()
+      .describe('the socket of the SSH agent; what SSH_AUTH_SOCK names when absent'),
     token_signing: path.describe('a private Ed25519 JWK, for tokens and checkpoints'),
     sealing: path.describe('32 random bytes in base64: seals GitHub tokens in the store'),
   }),
@@ -116,10 +138,14 @@ export function readCaConfiguration(file: string): CaConfiguration {
   const at = (relative: string) => resolve(folder, relative);
   for (const name of PATHS) configuration[name] = at(configuration[name]);
   const { keys, github } = configuration;
-  for (const ca of [keys.user_ca, keys.host_ca]) {
-    ca.file = at(ca.file);
-    ca.passphrase_file = at(ca.passphrase_file);
+  for (const name of ['user_ca', 'host_ca'] as const) {
+    const ca = keys[name];
+    keys[name] =
+      'agent' in ca
+        ? { agent: at(ca.agent) }
+        : { file: at(ca.file), passphrase_file: at(ca.passphrase_file) };
   }
+  if (keys.agent_socket !== undefined) keys.agent_socket = at(keys.agent_socket);
   keys.token_signing = at(keys.token_signing);
   keys.sealing = at(keys.sealing);
   github.client_secret_file = at(github.client_secret_file);

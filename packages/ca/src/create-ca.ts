@@ -172,7 +172,16 @@ function caRoutes(ca: Ca, options: CaOptions): readonly Route[] {
     ...certificateRoutes(ca),
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
-    ...healthRoutes({ store: async () => void (await ca.records.head(ca.store)) }, options.log),
+    ...healthRoutes(
+      {
+        store: async () => void (await ca.records.head(ca.store)),
+        signers: async () => {
+          await ca.userCa.ready?.();
+          await ca.hostCa.ready?.();
+        },
+      },
+      options.log,
+    ),
   ].map((route) => recordingRefusals(ca, route));
   const document = createOpenApiDocument({
     title: 'Beacon certificate authority',

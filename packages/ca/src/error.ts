@@ -36,6 +36,7 @@ const kinds = {
   'key-revoked': 'denied',
   'service-refused': 'denied',
   'github-unavailable': 'unavailable',
+  'signer-unavailable': 'unavailable',
   'ca-key-revoked': 'unavailable',
   'ca-key-unknown': 'not-found',
   'row-unverified': 'internal',
