@@ -1,7 +1,6 @@
 /** Assembles a CA from what it needs: the whole of it, without a socket. Tests make it small, `serve` makes it for real. */
 import type { RequestListener } from 'node:http';
 import { createGitHub, type GitHubSettings } from '@beacon/github';
-import { createPolicyEngine, type Inventory, type PolicyFile } from '@beacon/policy';
 import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import {
   createApp,
@@ -16,6 +15,7 @@ import {
   type Metrics,
   migrate,
   openDatabase,
+  type ReadinessNotes,
   type Refusal,
   type Route,
   recordMigrations,
@@ -24,7 +24,6 @@ import type { Caller } from './access-token.ts';
 import { createAuthorizationServer } from './authorization-server.ts';
 import type { Ca, Store, Tables } from './ca.ts';
 import { certificateRoutes } from './certificate-routes.ts';
-import type { Service } from './configuration.ts';
 import { CaError } from './error.ts';
 import { inventoryRoutes } from './inventory-routes.ts';
 import type { CaKeys } from './keys.ts';
@@ -33,21 +32,19 @@ import { oauthMigrations } from './oauth-store.ts';
 import { isDisabled } from './persons.ts';
 import { consumeProof, proofMigrations } from './proof-store.ts';
 import { recordRoutes } from './record-routes.ts';
+import { openRules, type RuleBook, type RuleFiles, rulesRecord } from './rules.ts';
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { caMigrations } from './store.ts';
 import { recordingRefusals } from './write.ts';
 
-export interface CaOptions {
+export interface CaOptions extends RuleFiles {
   readonly publicUrl: string;
   readonly trustedProxies?: readonly string[];
   /** The SQLite file, or `:memory:`. */
   readonly store: string;
   readonly keys: CaKeys;
   readonly github: Omit<GitHubSettings, 'now'>;
-  readonly services: ReadonlyMap<string, Service>;
-  readonly policies: readonly PolicyFile[];
-  readonly inventory: Inventory;
   readonly sessionMaxHours: number;
   readonly now?: () => Date;
   readonly log: Log;
@@ -60,6 +57,11 @@ export interface RunningCa {
   readonly ca: Ca;
   /** Forgets what has expired, and deletes at GitHub the tokens of sessions that are over. Call it every minute. */
   maintain(): Promise<void>;
+  /**
+   * Takes other rules in place of those that are used, recorded before they count. Rejects, and keeps the last good ones,
+   * when they cannot be used; `/readyz` and the figures then say so until a reload succeeds.
+   */
+  reload(read: () => RuleFiles): Promise<void>;
   /** Waits for what was taken, then gives up the store. */
   close(): Promise<void>;
 }
@@ -81,24 +83,20 @@ export const migrations = [
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */
 export async function createCa(options: CaOptions): Promise<RunningCa> {
   const now = options.now ?? (() => new Date());
-  const policy = createPolicyEngine({
-    files: options.policies,
-    inventory: options.inventory,
-    provider: options.github.provider,
-  });
+  const rules = openRules(options, { provider: options.github.provider, now });
   const store: Store = openDatabase<Tables>({ file: options.store });
   try {
     await migrate(store, ...migrations);
-    return assemble(options, { now, policy, store });
+    return await assemble(options, { now, rules, store });
   } catch (error) {
     await store.destroy();
     throw error;
   }
 }
 
-type Parts = Pick<Ca, 'now' | 'policy' | 'store'>;
+type Parts = Pick<Ca, 'now' | 'store'> & { readonly rules: RuleBook };
 
-async function assemble(options: CaOptions, { now, policy, store }: Parts): Promise<RunningCa> {
+async function assemble(options: CaOptions, { now, rules, store }: Parts): Promise<RunningCa> {
   const { keys } = options;
   const commit = createGroupCommit<Tables>(store);
   const records = createRecords({ chain: 'ca', now });
@@ -108,8 +106,12 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     store,
     commit,
     records,
-    policy,
-    services: options.services,
+    get policy() {
+      return rules.current.policy;
+    },
+    get services() {
+      return rules.current.services;
+    },
     userCa: keys.userCa,
     hostCa: keys.hostCa,
   };
@@ -129,9 +131,11 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     log: options.log,
   });
   const { sessions } = authorization;
-  const ca: Ca = { ...base, sessions, ...createMemberships({ sessions, policy, github, now }) };
+  const ca: Ca = Object.assign(base, { sessions }, createMemberships({ sessions, github, now }));
   const metrics = createMetrics();
-  const routes = caRoutes(ca, options);
+  showRules(metrics, rules);
+  const notes = { rules: () => (rules.failure === undefined ? 'current' : 'last-good') };
+  const routes = caRoutes(ca, options, notes);
   const app = createApp<Caller>({
     routes,
     authenticate: async (credentials, access) => {
@@ -159,15 +163,35 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     metrics,
     ca,
     maintain: () => authorization.maintain(),
+    async reload(read) {
+      await rules.reload(read, async (wanted) => {
+        authorization.checkServices(wanted.services);
+        await commit.write((tx) => records.append(tx, rulesRecord(wanted)));
+        authorization.replaceServices(wanted.services);
+      });
+    },
     async close() {
       await commit.close();
       await store.destroy();
-      policy.close();
+      rules.close();
     },
   };
 }
 
-function caRoutes(ca: Ca, options: CaOptions): readonly Route[] {
+function showRules(metrics: Metrics, rules: RuleBook): void {
+  metrics.gauge(
+    'beacon_rules_reload_failed',
+    'Whether the last reload of policy, inventory and services failed, so that older ones are in use',
+    () => (rules.failure === undefined ? 0 : 1),
+  );
+  metrics.gauge(
+    'beacon_rules_loaded_timestamp_seconds',
+    'When the policy, inventory and services in use were loaded',
+    () => rules.loadedAt.getTime() / 1000,
+  );
+}
+
+function caRoutes(ca: Ca, options: CaOptions, notes: ReadinessNotes): readonly Route[] {
   const routes = [
     ...certificateRoutes(ca),
     ...inventoryRoutes(ca),
@@ -181,6 +205,7 @@ function caRoutes(ca: Ca, options: CaOptions): readonly Route[] {
         },
       },
       options.log,
+      notes,
     ),
   ].map((route) => recordingRefusals(ca, route));
   const document = createOpenApiDocument({

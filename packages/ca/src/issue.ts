@@ -23,6 +23,7 @@ import { decide, denialError } from './decision.ts';
 import { CaError } from './error.ts';
 import { findHost, type Host } from './hosts.ts';
 import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './request.ts';
+import { pinRules } from './rules.ts';
 import { refuseService } from './services.ts';
 import { nextSerial, storedSerial } from './store.ts';
 import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
@@ -49,10 +50,11 @@ type Allowed = Extract<Decision, { allowed: true }>;
 
 /** Throws CaError; every refusal of a known caller leaves a record. */
 export async function issueCertificate(
-  ca: Ca,
+  running: Ca,
   caller: Caller,
   request: { body: CertificateRequest; rawBody: Buffer; ip: string },
 ): Promise<CertificateAnswer> {
+  const ca = pinRules(running);
   const asked = readAsked(request.body, request.ip);
   try {
     proveKey(caller, asked.publicKey, request.rawBody);
@@ -96,7 +98,7 @@ export async function findUsableHost(ca: Ca, id: string): Promise<Host> {
 async function decideOrRefuse(ca: Ca, caller: Caller, host: Host, asked: Asked): Promise<Allowed> {
   const decision = decide(ca, {
     person: caller.person,
-    memberships: await ca.memberships(caller),
+    memberships: await ca.memberships(caller, ca.policy),
     host,
     login: asked.login,
     lifetimeSeconds: asked.lifetimeSeconds,

@@ -13,6 +13,7 @@ import type { CaOptions } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
+import type { RuleFiles } from './rules.ts';
 import { packageVersion } from './version.ts';
 
 const MAX_POLICY_BYTES = 1024 * 1024;
@@ -47,13 +48,20 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
         clientId: github.client_id,
         clientSecret: () => clientSecret,
       },
-      services: readServices(configuration.services),
-      policies: readPolicies(configuration.policy),
-      inventory: readInventory(configuration.inventory),
+      ...readRules(configuration),
       sessionMaxHours: configuration.session.max_hours,
       log,
       version: packageVersion(),
     },
+  };
+}
+
+/** Policy, inventory and services as their files are now. Throws like `loadCa`. */
+export function readRules(configuration: CaConfiguration): RuleFiles {
+  return {
+    services: readServices(configuration.services),
+    policies: readPolicies(configuration.policy),
+    inventory: readInventory(configuration.inventory),
   };
 }
 

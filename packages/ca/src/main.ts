@@ -13,7 +13,7 @@ import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
 import { readableFailure } from './readable-failure.ts';
-import { serveCa, stopSignal } from './serve.ts';
+import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 
 const DEFAULT_FOLDER = '/etc/beacon-ca';
@@ -130,7 +130,7 @@ function requireChosen(values: Partial<Record<string, string | boolean>>): void 
 
 async function serve(argv: readonly string[]): Promise<number> {
   const { values } = read(argv, 0, ['config']);
-  await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal());
+  await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal(), reloadSignal);
   return 0;
 }
 

@@ -9,12 +9,18 @@ import {
   metricsRoute,
 } from '@beacon/server';
 import { createCa, type RunningCa } from './create-ca.ts';
-import { inPolicyFolder, inStore, loadCa } from './load.ts';
+import { inPolicyFolder, inStore, loadCa, readRules } from './load.ts';
 
 const MAINTENANCE_EVERY_MS = 60_000;
 
-/** Resolves when the server has stopped in order. Throws what `loadCa`, `createCa` and `listen` throw. */
-export async function serveCa(file: string, stopped: Promise<void>): Promise<void> {
+/**
+ * Resolves when the server has stopped in order; `onReload` is given what to call when files are to be read again. Throws what `loadCa`, `createCa` and `listen` throw.
+ */
+export async function serveCa(
+  file: string,
+  stopped: Promise<void>,
+  onReload: (reload: () => void) => void = () => undefined,
+): Promise<void> {
   const log = createLog({ name: 'beacon-ca', level: 'info', destination: process.stderr });
   const { configuration, options } = await loadCa(file, log);
   const running = await createCa(options).catch((error: unknown) => {
@@ -24,6 +30,22 @@ export async function serveCa(file: string, stopped: Promise<void>): Promise<voi
   const maintenance = setInterval(() => {
     running.maintain().catch((error: unknown) => log.error({ err: error }, 'maintenance failed'));
   }, MAINTENANCE_EVERY_MS);
+  onReload(() => {
+    running
+      .reload(() => readRules(configuration))
+      .then(
+        () =>
+          log.info(
+            { policy_version: running.ca.policy.version },
+            'policy, inventory and services were read again',
+          ),
+        (error: unknown) =>
+          log.error(
+            { err: inPolicyFolder(configuration.policy, error) },
+            'policy, inventory and services were not replaced: the last good ones stay',
+          ),
+      );
+  });
   try {
     const { listen: where, trusted_proxies: trustedProxies } = configuration;
     open.push(await listen(running.app, { host: where.host, port: where.port, trustedProxies }));
@@ -63,4 +85,9 @@ export function stopSignal(): Promise<void> {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
+}
+
+/** Calls `reload` at each SIGHUP. */
+export function reloadSignal(reload: () => void): void {
+  process.on('SIGHUP', reload);
 }

@@ -137,6 +137,36 @@ describe('a CA that serves', () => {
     for (const text of seen) expect(canaries.filter((canary) => text.includes(canary))).toEqual([]);
   });
 
+  test('P1: on SIGHUP keeps the last good policy and says so, until one that can be used takes over', async () => {
+    const before = readFileSync(made.at('policy/policy.cedar'), 'utf8');
+    made.edit('ca.yaml', 'store: data/ca.db', 'store: data/ca.db\nmetrics: { host: 127.0.0.1, port: 0 }');
+    const notes = async () =>
+      ((await (await fetch(`${small.url}/readyz`)).json()) as { notes: unknown }).notes;
+    const settles = async (wanted: string) => {
+      running?.child.kill('SIGHUP');
+      for (let i = 0; i < 200 && JSON.stringify(await notes()) !== `{"rules":"${wanted}"}`; i += 1)
+        await sleep(20);
+      expect(await notes()).toEqual({ rules: wanted });
+      expect((await fetch(`${small.url}/readyz`)).status).toBe(200);
+    };
+    try {
+      await start();
+      const lin = await small.login('lin');
+      await settles('current');
+      writeFileSync(made.at('policy/policy.cedar'), 'permit (');
+      await settles('last-good');
+      expect((await small.sign(lin)).status).toBe(201);
+      writeFileSync(made.at('policy/policy.cedar'), '@id("nobody") forbid (principal, action, resource);');
+      await settles('current');
+      expect((await small.sign(lin)).status).toBe(403);
+      const outcome = await stop('SIGTERM');
+      expect(outcome?.stderr).toMatch(/policy\.cedar:1.*the last good ones stay/);
+    } finally {
+      writeFileSync(made.at('policy/policy.cedar'), before);
+      made.edit('ca.yaml', '\nmetrics: { host: 127.0.0.1, port: 0 }', '');
+    }
+  });
+
   test.each<[string, string]>([
     ['does not parse', 'permit ('],
     ['names what is not there', 'permit (principal, action == Action::"nothing", resource);'],

@@ -18,7 +18,7 @@ export {
 } from './database.ts';
 export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
-export { healthRoutes, type ReadinessChecks } from './health.ts';
+export { healthRoutes, type ReadinessChecks, type ReadinessNotes } from './health.ts';
 export { createCounter, createLimits, type Limit, type Limits, type LimitsOptions } from './limits.ts';
 export { type Listening, type ListenOptions, listen, requireProtection } from './listen.ts';
 export { createLog, type Log, type LogOptions } from './log.ts';
