@@ -58,6 +58,13 @@ export const caConfiguration = z.strictObject({
     .strictObject({
       host: z.string().default('127.0.0.1').describe('address to listen on'),
       port: port.default(8443).describe('port to listen on'),
+      tls: z
+        .strictObject({
+          certificate_file: path.describe('the certificate in PEM, with those between it and the root'),
+          key_file: path.describe('its private key in PEM'),
+        })
+        .optional()
+        .describe('speaks TLS; without it, only on loopback or behind trusted_proxies'),
     })
     .prefault({}),
   trusted_proxies: z
@@ -146,6 +153,11 @@ export function readCaConfiguration(file: string): CaConfiguration {
         : { file: at(ca.file), passphrase_file: at(ca.passphrase_file) };
   }
   if (keys.agent_socket !== undefined) keys.agent_socket = at(keys.agent_socket);
+  const { tls } = configuration.listen;
+  if (tls !== undefined) {
+    tls.certificate_file = at(tls.certificate_file);
+    tls.key_file = at(tls.key_file);
+  }
   keys.token_signing = at(keys.token_signing);
   keys.sealing = at(keys.sealing);
   github.client_secret_file = at(github.client_secret_file);
@@ -159,10 +171,10 @@ function requireListenable(file: string, { listen, trusted_proxies: trustedProxi
   } catch (error) {
     throw inFile(`${file}: trusted_proxies`, error);
   }
-  if (trustedProxies.length > 0 || isLoopback(listen.host)) return;
+  if (listen.tls !== undefined || trustedProxies.length > 0 || isLoopback(listen.host)) return;
   throw new CaError(
     'configuration',
-    `${file}: listen.host: ${listen.host} is not loopback, and this CA speaks plain HTTP: listen on 127.0.0.1, or name the TLS proxy in front in trusted_proxies`,
+    `${file}: listen.host: ${listen.host} is not loopback, and this CA would speak plain HTTP: name a certificate in listen.tls, or the TLS proxy in front in trusted_proxies, or listen on 127.0.0.1`,
   );
 }
 

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Inventory, PolicyError, type PolicyFile, parseInventory } from '@beacon/policy';
-import { type Log, readSecretFile, ServerError } from '@beacon/server';
+import { type Log, readSecretFile, ServerError, type TlsFiles } from '@beacon/server';
 import {
   type CaConfiguration,
   readCaConfiguration,
@@ -54,6 +54,13 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
       version: packageVersion(),
     },
   };
+}
+
+/** The TLS files that the configuration names, if it does. */
+export function tlsFiles({ listen }: Pick<CaConfiguration, 'listen'>): TlsFiles | undefined {
+  return listen.tls === undefined
+    ? undefined
+    : { certificateFile: listen.tls.certificate_file, keyFile: listen.tls.key_file };
 }
 
 /** Policy, inventory and services as their files are now. Throws like `loadCa`. */

@@ -20,7 +20,7 @@ export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 export { healthRoutes, type ReadinessChecks, type ReadinessNotes } from './health.ts';
 export { createCounter, createLimits, type Limit, type Limits, type LimitsOptions } from './limits.ts';
-export { type Listening, type ListenOptions, listen, requireProtection } from './listen.ts';
+export { type Listening, type ListenOptions, listen, requireProtection, type TlsPair } from './listen.ts';
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { isMigrated, type Migrations, migrate } from './migration.ts';
@@ -59,3 +59,11 @@ export {
 } from './route.ts';
 export { createSealer, type Sealer } from './seal.ts';
 export { readSecretFile, type SecretFileOptions } from './secret-file.ts';
+export {
+  followTlsFiles,
+  type ReadTlsPair,
+  readTlsFiles,
+  type TlsFiles,
+  type TlsFollowing,
+  type TlsFollowOptions,
+} from './tls-files.ts';
