@@ -11,8 +11,8 @@ import { decide } from './decision.ts';
 import type { CaError } from './error.ts';
 import { findUsableHost } from './issue.ts';
 import { readCommands } from './request.ts';
-import { serviceRefusal } from './services.ts';
 import { pinRules } from './rules.ts';
+import { serviceRefusal } from './services.ts';
 import { write } from './write.ts';
 
 /** Throws CaError for what cannot be put to policy at all; a denial is an answer. */
