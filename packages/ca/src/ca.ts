@@ -34,6 +34,8 @@ export interface Ca {
   readonly policy: PolicyEngine;
   readonly services: ReadonlyMap<string, Service>;
   readonly sessions: Sessions;
+  /** Throws CaError `clock-went-back` while nothing may be signed. */
+  readonly requireClock: () => void;
   /** What GitHub says of the caller's memberships, among those that this policy names, at most a minute old. */
   readonly memberships: (caller: Caller, policy: PolicyEngine) => Promise<Memberships>;
   /** What is known of another person's memberships: from a session of theirs, else nothing. */

@@ -15,6 +15,15 @@ const url = z
   });
 const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
 
+function limit(requests: number) {
+  return z
+    .strictObject({
+      requests: z.int().min(1).max(1_000_000).default(requests).describe('how many'),
+      per_seconds: z.int().min(1).max(3_600).default(60).describe('in how many seconds'),
+    })
+    .prefault({});
+}
+
 const FILE_OR_AGENT =
   'either file and passphrase_file, or agent: a key is in a file or in an SSH agent, never in both';
 
@@ -112,6 +121,24 @@ export const caConfiguration = z.strictObject({
     })
     .optional()
     .describe('where /metrics is served, apart from the API; nowhere when absent'),
+  limits: z
+    .strictObject({
+      per_address: limit(600).describe('requests of one address; an IPv6 network of 64 bits is one'),
+      per_person: limit(300).describe('requests of one person, over all their sessions'),
+      connections: z.int().min(1).max(65_535).default(1_024).describe('open connections in all'),
+      connections_per_address: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(256)
+        .describe('open connections of one address; not counted with trusted_proxies'),
+    })
+    .prefault({}),
+  clock_trusted_after_record: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('times of records up to this one do not count; for after a clock that ran ahead'),
   inventory: path.default('inventory.yaml').describe('the commands that hosts offer'),
   services: path.default('services.yaml').describe('the services that may act for people'),
   policy: path.default('policy').describe('the folder of *.cedar files'),

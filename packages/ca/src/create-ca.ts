@@ -11,6 +11,7 @@ import {
   createSealer,
   defineRoute as definePublicRoute,
   healthRoutes,
+  type Limit,
   type Log,
   type Metrics,
   migrate,
@@ -24,6 +25,7 @@ import type { Caller } from './access-token.ts';
 import { createAuthorizationServer } from './authorization-server.ts';
 import type { Ca, Store, Tables } from './ca.ts';
 import { certificateRoutes } from './certificate-routes.ts';
+import { openClockGuard } from './clock-guard.ts';
 import { CaError } from './error.ts';
 import { inventoryRoutes } from './inventory-routes.ts';
 import type { CaKeys } from './keys.ts';
@@ -46,6 +48,10 @@ export interface CaOptions extends RuleFiles {
   readonly keys: CaKeys;
   readonly github: Omit<GitHubSettings, 'now'>;
   readonly sessionMaxHours: number;
+  /** How often one address and one person may ask; by default 600 and 300 times a minute. */
+  readonly limits?: { readonly perAddress: Limit; readonly perPerson: Limit };
+  /** Records up to this one do not count for whether the clock went back. Default 0: all count. */
+  readonly clockTrustedAfterRecord?: number;
   readonly now?: () => Date;
   readonly log: Log;
   readonly version: string;
@@ -66,7 +72,6 @@ export interface RunningCa {
   close(): Promise<void>;
 }
 
-/** How often one address and one person may ask. */
 const PER_ADDRESS = { requests: 600, perSeconds: 60 };
 const PER_PERSON = { requests: 300, perSeconds: 60 };
 
@@ -131,9 +136,19 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     log: options.log,
   });
   const { sessions } = authorization;
-  const ca: Ca = Object.assign(base, { sessions }, createMemberships({ sessions, github, now }));
+  const clock = await openClockGuard(base, options.clockTrustedAfterRecord ?? 0);
+  const ca: Ca = Object.assign(
+    base,
+    { sessions, requireClock: () => clock.require() },
+    createMemberships({ sessions, github, now }),
+  );
   const metrics = createMetrics();
   showRules(metrics, rules);
+  metrics.gauge(
+    'beacon_clock_behind_seconds',
+    'How far the clock is behind the latest time that this CA has recorded or signed by',
+    () => clock.behindMs / 1000,
+  );
   const notes = { rules: () => (rules.failure === undefined ? 'current' : 'last-good') };
   const routes = caRoutes(ca, options, notes);
   const app = createApp<Caller>({
@@ -152,7 +167,10 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     toProblem,
     log: options.log,
     metrics,
-    limits: createLimits({ perAddress: PER_ADDRESS, perCaller: PER_PERSON }),
+    limits: createLimits({
+      perAddress: options.limits?.perAddress ?? PER_ADDRESS,
+      perCaller: options.limits?.perPerson ?? PER_PERSON,
+    }),
     publicUrl: options.publicUrl,
     trustedProxies: options.trustedProxies ?? [],
     mount: [{ handler: authorization.router }],
@@ -236,6 +254,9 @@ function toProblem(error: unknown): Refusal | undefined {
     code: error.code,
     detail: error.message,
     ...(error.denial === undefined ? {} : { denial: error.denial }),
+    ...(error.retryAfterMs === undefined
+      ? {}
+      : { headers: { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))) } }),
     ...(error.kind === 'unauthenticated' ? { headers: { 'www-authenticate': challenge(error) } } : {}),
   };
 }

@@ -66,6 +66,7 @@ export async function issueCertificate(
     const host = await findUsableHost(ca, asked.host);
     const decision = await decideOrRefuse(ca, caller, host, asked);
     const plan = planCertificate(ca, caller, host, asked, decision);
+    ca.requireClock();
     // A key in an agent that is gone takes no serial and leaves no record of a certificate that nobody got.
     await ca.userCa.ready?.();
     const recorded = await recordGrant(ca, caller, host, asked, decision, plan);

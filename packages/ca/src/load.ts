@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Inventory, PolicyError, type PolicyFile, parseInventory } from '@beacon/policy';
-import { type Log, readSecretFile, ServerError, type TlsFiles } from '@beacon/server';
+import { type Limit, type Log, readSecretFile, ServerError, type TlsFiles } from '@beacon/server';
 import {
   type CaConfiguration,
   readCaConfiguration,
@@ -26,7 +26,7 @@ export interface LoadedCa {
 /** Throws CaError, ServerError or PolicyError naming the file and what to do. */
 export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
   const configuration = readCaConfiguration(file);
-  const { github } = configuration;
+  const { github, limits } = configuration;
   if (github.client_id === CLIENT_ID_TO_SET) {
     throw new CaError(
       'configuration',
@@ -49,11 +49,17 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
         clientSecret: () => clientSecret,
       },
       ...readRules(configuration),
+      limits: { perAddress: toLimit(limits.per_address), perPerson: toLimit(limits.per_person) },
+      clockTrustedAfterRecord: configuration.clock_trusted_after_record,
       sessionMaxHours: configuration.session.max_hours,
       log,
       version: packageVersion(),
     },
   };
+}
+
+function toLimit(limit: { requests: number; per_seconds: number }): Limit {
+  return { requests: limit.requests, perSeconds: limit.per_seconds };
 }
 
 /** The TLS files that the configuration names, if it does. */

@@ -96,11 +96,10 @@ function asCaError(error: unknown): unknown {
       cause: error,
     });
   }
+  const { retryAfterMs } = error;
   return new CaError(
     'github-unavailable',
-    'GitHub gave no answer about your memberships, so nothing was decided: try again shortly',
-    {
-      cause: error,
-    },
+    `GitHub gave no answer about your memberships, so nothing was decided: try again ${retryAfterMs === undefined ? 'shortly' : `in ${Math.max(1, Math.ceil(retryAfterMs / 1000))} s`}`,
+    { cause: error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
   );
 }

@@ -45,7 +45,9 @@ export async function serveCa(
   try {
     const { listen: where, trusted_proxies: trustedProxies } = configuration;
     const tls = files === undefined ? undefined : readTlsFiles(files);
-    const secured = { trustedProxies, ...(tls === undefined ? {} : { tls }) };
+    const { connections, connections_per_address: connectionsPerAddress } = configuration.limits;
+    const bounds = { maxConnections: connections, maxConnectionsPerAddress: connectionsPerAddress };
+    const secured = { trustedProxies, ...bounds, ...(tls === undefined ? {} : { tls }) };
     const listening = await listen(running.app, { host: where.host, port: where.port, ...secured });
     open.push(listening);
     if (files !== undefined && tls !== undefined) following = followTls(files, tls, listening, running, log);

@@ -7,6 +7,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { ServerError } from './error.ts';
+import { addressKey, plainAddress } from './peer.ts';
 
 /** PEM. */
 export interface TlsPair {
@@ -24,6 +25,8 @@ export interface ListenOptions {
   readonly trustedProxies?: readonly string[];
   /** Default 1,024. */
   readonly maxConnections?: number;
+  /** Of one peer, an IPv6 network of 64 bits being one; not counted where proxies are named, and without bound when absent. */
+  readonly maxConnectionsPerAddress?: number;
   /** The whole request, headers and body, must have come within this. Default 30,000. */
   readonly requestTimeoutMs?: number;
   /** Default 10,000. */
@@ -96,11 +99,35 @@ function createBounded(app: RequestListener, options: ListenOptions): Server {
       ? createServer(bounds, app)
       : createTlsServer({ ...bounds, ...secureContext(options.tls) }, app);
   server.maxHeadersCount = MAX_HEADERS;
+  boundAddresses(server, options);
   server.maxConnections = options.maxConnections ?? 1_024;
   return server;
 }
 
 /** Throws ServerError `listen` when the address is beyond loopback and neither TLS nor a proxy protects it. */
+/** Cuts what one address opens beyond its bound, before a byte of it is read. */
+function boundAddresses(
+  server: Server,
+  { maxConnectionsPerAddress: most, trustedProxies = [] }: ListenOptions,
+): void {
+  if (most === undefined || trustedProxies.length > 0) return;
+  const open = new Map<string, number>();
+  server.on('connection', (socket) => {
+    const key = addressKey(plainAddress(socket.remoteAddress ?? ''));
+    const count = open.get(key) ?? 0;
+    if (count >= most) {
+      socket.destroy();
+      return;
+    }
+    open.set(key, count + 1);
+    socket.once('close', () => {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left > 0) open.set(key, left);
+      else open.delete(key);
+    });
+  });
+}
+
 function secureContext({ certificate, key }: TlsPair): SecureContextOptions {
   return { cert: certificate, key, minVersion: 'TLSv1.2' };
 }
