@@ -6,6 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { readConfiguration, requireProtection, ServerError, trustProxies } from '@beacon/server';
 import { z } from 'zod';
 import { CaError } from './error.ts';
+import { DEFAULT_RETENTION } from './retention.ts';
 
 const path = z.string().min(1);
 const url = z
@@ -14,6 +15,10 @@ const url = z
     message: 'a URL without query, fragment or trailing slash',
   });
 const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
+
+function days(count: number) {
+  return z.int().min(1).max(36_500).default(count);
+}
 
 function limit(requests: number) {
   return z
@@ -132,6 +137,20 @@ export const caConfiguration = z.strictObject({
         .max(65_535)
         .default(256)
         .describe('open connections of one address; not counted with trusted_proxies'),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      certificates_days: days(DEFAULT_RETENTION.certificatesDays).describe(
+        'how long a certificate is listed after its end; never less than until its end, revoked or not',
+      ),
+      sessions_days: days(DEFAULT_RETENTION.sessionsDays).describe(
+        'how long a session is kept after its end',
+      ),
+      records: z
+        .literal('forever')
+        .default('forever')
+        .describe('records are never pruned: the chain is whole'),
     })
     .prefault({}),
   clock_trusted_after_record: z

@@ -34,6 +34,7 @@ import { oauthMigrations } from './oauth-store.ts';
 import { isDisabled } from './persons.ts';
 import { consumeProof, proofMigrations } from './proof-store.ts';
 import { recordRoutes } from './record-routes.ts';
+import { DEFAULT_RETENTION, pruneAll, type Retention } from './retention.ts';
 import { openRules, type RuleBook, type RuleFiles, rulesRecord } from './rules.ts';
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
@@ -50,6 +51,8 @@ export interface CaOptions extends RuleFiles {
   readonly sessionMaxHours: number;
   /** How often one address and one person may ask; by default 600 and 300 times a minute. */
   readonly limits?: { readonly perAddress: Limit; readonly perPerson: Limit };
+  /** How long what has ended is kept; by default 90 days for certificates, 30 for sessions. */
+  readonly retention?: Retention;
   /** Records up to this one do not count for whether the clock went back. Default 0: all count. */
   readonly clockTrustedAfterRecord?: number;
   readonly now?: () => Date;
@@ -180,7 +183,12 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     app,
     metrics,
     ca,
-    maintain: () => authorization.maintain(),
+    async maintain() {
+      await authorization.maintain();
+      const pruned = await pruneAll(commit.write, now, options.retention ?? DEFAULT_RETENTION);
+      if (pruned.certificates + pruned.sessions > 0)
+        options.log.info(pruned, 'what ended long ago was pruned');
+    },
     async reload(read) {
       await rules.reload(read, async (wanted) => {
         authorization.checkServices(wanted.services);

@@ -26,7 +26,7 @@ export interface LoadedCa {
 /** Throws CaError, ServerError or PolicyError naming the file and what to do. */
 export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
   const configuration = readCaConfiguration(file);
-  const { github, limits } = configuration;
+  const { github, limits, retention } = configuration;
   if (github.client_id === CLIENT_ID_TO_SET) {
     throw new CaError(
       'configuration',
@@ -50,6 +50,10 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
       },
       ...readRules(configuration),
       limits: { perAddress: toLimit(limits.per_address), perPerson: toLimit(limits.per_person) },
+      retention: {
+        certificatesDays: retention.certificates_days,
+        sessionsDays: retention.sessions_days,
+      },
       clockTrustedAfterRecord: configuration.clock_trusted_after_record,
       sessionMaxHours: configuration.session.max_hours,
       log,

@@ -7,7 +7,8 @@ import { parseArgs } from 'node:util';
 import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
 import { describeDefaults, openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
 import { checkCa } from './check.ts';
-import { caConfiguration, chosen, readCases, readServices } from './configuration.ts';
+import { caConfiguration, chosen, readCaConfiguration, readCases, readServices } from './configuration.ts';
+import { erasePerson } from './erase.ts';
 import { CaError } from './error.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
@@ -27,6 +28,7 @@ const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-url URL [
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
        beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]
+       beacon records erase --person PERSON (--config FILE | --store FILE) [--json]
        beacon records verify --store FILE [--anchor SEQ:HASH]… [--json]
 `;
 
@@ -42,6 +44,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'policy check': policyCheck,
   'policy test': policyTest,
   'records verify': recordsVerify,
+  'records erase': recordsErase,
 };
 
 /** Runs one subcommand; resolves with its exit status. Throws CaError, whose `kind` says how bad it is. */
@@ -251,6 +254,21 @@ async function recordsVerify(argv: readonly string[]): Promise<number> {
   } finally {
     await store.destroy();
   }
+}
+
+async function recordsErase(argv: readonly string[]): Promise<number> {
+  const { values } = read(argv, 0, ['person', 'store', 'config']);
+  if (values.person === undefined)
+    throw usage('--person is missing: whose names and addresses go?', 'records erase');
+  if (values.store !== undefined && values.config !== undefined)
+    throw usage('--store and --config both name a store: give one', 'records erase');
+  const file = values.store ?? readCaConfiguration(values.config ?? DEFAULT_CONFIGURATION).store;
+  const erasure = await erasePerson(file, values.person, () => new Date());
+  if (values.json) return printJson(erasure);
+  print(
+    `Erased ${erasure.values} names and addresses of ${erasure.person}, and the name in ${erasure.sessions} sessions; record ${erasure.record.seq}.\nBackups made before still hold them.\n`,
+  );
+  return 0;
 }
 
 type Values<Name extends string> = Partial<Record<Name, string>> & { json: boolean };

@@ -57,6 +57,7 @@ export {
   type RouteInput,
   routeDefiner,
 } from './route.ts';
+export { scrubDeleted } from './scrub.ts';
 export { createSealer, type Sealer } from './seal.ts';
 export { readSecretFile, type SecretFileOptions } from './secret-file.ts';
 export {
