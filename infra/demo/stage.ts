@@ -56,10 +56,13 @@ export class Stage {
     this.caConfiguration = join(folder, 'ca', 'ca.yaml');
   }
 
-  /** Stand-in and CA up, nobody logged in yet. `say` is told what happens; `services` is the text of services.yaml. */
+  /**
+   * Stand-in and CA up, nobody logged in yet. `say` is told what happens; `services` is the text of
+   * services.yaml; `prepare` may change the CA's folder before it is served.
+   */
   static async open(
     say: (text: string) => void = () => undefined,
-    options: { readonly services?: string } = {},
+    options: { readonly services?: string; readonly prepare?: (caFolder: string) => void } = {},
   ): Promise<Stage> {
     const folder = mkdtempSync(join(tmpdir(), 'beacon-demo-'));
     const caPort = await freePort();
@@ -69,6 +72,7 @@ export class Stage {
     try {
       say(`GitHub stand-in on ${standin.url}`);
       await stage.#makeCa(caPort, options.services);
+      options.prepare?.(join(folder, 'ca'));
       await stage.serve();
       say(`certificate authority on ${stage.caUrl}, its files in ${join(folder, 'ca')}`);
       return stage;

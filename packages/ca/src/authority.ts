@@ -12,8 +12,9 @@ export async function decideAuthority(
   action: AuthorityAction,
   ip: string,
 ): Promise<Decision> {
-  const memberships = await ca.memberships(caller);
-  return ca.policy.decide({
+  const { policy } = ca;
+  const memberships = await ca.memberships(caller, policy);
+  return policy.decide({
     person: { id: caller.person, teams: memberships.teams, organizations: memberships.organizations },
     commands: { authority: action },
     service: caller.service,

@@ -8,6 +8,7 @@
 import { calculateJwkThumbprint, decodeProtectedHeader, type JWK } from 'jose';
 import {
   type AdapterFactory,
+  type ClientMetadata,
   type Configuration,
   type ErrorOut,
   errors,
@@ -20,6 +21,7 @@ import {
   audiences,
   CA_AUDIENCE,
   COMMAND_LINE_CLIENT,
+  clientMetadata,
   createClientAdapter,
   EXCHANGE_GRANT,
   type OauthService,
@@ -84,6 +86,8 @@ export interface AuthorizationProvider {
   rememberSession(ctx: object, session: Session): void;
   /** Rejects with what oidc-provider says of a client that makes no sense. Call it when all grants are registered. */
   checkClients(): Promise<void>;
+  /** Throws what oidc-provider says of a service of another list. */
+  checkServices(services: ReadonlyMap<string, OauthService>): void;
 }
 
 export function createAuthorizationProvider(options: ProviderOptions): AuthorizationProvider {
@@ -208,7 +212,6 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
       long: { httpOnly: true, sameSite: 'lax', secure, signed: false },
       short: { httpOnly: true, sameSite: 'lax', secure, signed: false },
     },
-    discovery: { protected_resources: audiences(services) },
     interactions: {
       policy: signInPolicy(),
       url: async (_ctx, interaction) => `${paths.interaction}/${interaction.uid}`,
@@ -256,6 +259,13 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
   const provider = new Provider(issuer, configuration);
   fixPublicUrl(provider, issuer);
   addPolling(provider, options.polledTooSoon);
+  // Here and not in the configuration, which is read once: services come and go.
+  provider.use(async (ctx, next) => {
+    await next();
+    const { oidc, body } = ctx as KoaContextWithOIDC;
+    if (oidc?.route === 'discovery' && typeof body === 'object' && body !== null)
+      Object.assign(body, { protected_resources: audiences(services) });
+  });
   provider.on('server_error', (_ctx, error) => options.onError(error));
   // Koa's own event, which the typings of oidc-provider leave out; without a listener Koa writes to stderr.
   (provider as NodeJS.EventEmitter).on('error', (error: unknown) => options.onError(error));
@@ -264,6 +274,11 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
     rememberSession: (ctx, session) => sessionOf.set(ctx, session),
     async checkClients() {
       for (const id of [COMMAND_LINE_CLIENT, ...services.keys()]) await provider.Client.find(id);
+    },
+    checkServices(others) {
+      // The typings leave the constructor out; it is what reads and refuses a client's metadata.
+      const Client = provider.Client as unknown as new (metadata: ClientMetadata) => object;
+      for (const metadata of clientMetadata(others)) new Client(metadata);
     },
   };
 }

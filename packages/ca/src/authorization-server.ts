@@ -66,6 +66,10 @@ export interface AuthorizationServer {
   ) => void;
   readonly authenticate: Authenticate;
   readonly sessions: Sessions;
+  /** Throws for services that make no sense as clients. */
+  checkServices(services: ReadonlyMap<string, OauthService>): void;
+  /** Takes these services in place of those that were. */
+  replaceServices(services: ReadonlyMap<string, OauthService>): void;
   /** Forgets what has expired and deletes at GitHub the tokens of sessions that are over. Call it every minute or so. */
   maintain(): Promise<void>;
 }
@@ -106,7 +110,7 @@ export async function createAuthorizationServer(
   const signIns = new SignInStore({ database: store, write, sealer, now });
   const devicePages = createDevicePages({ services, signIns, addressOf });
 
-  const { provider, rememberSession, checkClients } = createAuthorizationProvider({
+  const { provider, rememberSession, checkClients, checkServices } = createAuthorizationProvider({
     issuer,
     signingJwk: options.signingJwk,
     adapter: oauthStore.adapter,
@@ -272,6 +276,11 @@ export async function createAuthorizationServer(
       const answer = route(request.method ?? '', (request.url ?? '/').split('?', 1).join(''));
       if (answer === undefined) return next();
       answer(request, response).catch(next);
+    },
+    checkServices,
+    replaceServices(next) {
+      services.clear();
+      for (const [id, service] of next) services.set(id, service);
     },
     async maintain() {
       const at = now();

@@ -30,13 +30,16 @@ export interface Ca {
   readonly records: Records;
   readonly userCa: UserCa;
   readonly hostCa: HostCa;
+  /** Replaced by a reload, as are the services: whoever decides looks once, or works with `pinRules`. */
   readonly policy: PolicyEngine;
   readonly services: ReadonlyMap<string, Service>;
   readonly sessions: Sessions;
-  /** What GitHub says of the caller's memberships, at most a minute old. */
-  readonly memberships: (caller: Caller) => Promise<Memberships>;
+  /** Throws CaError `clock-went-back` while nothing may be signed. */
+  readonly requireClock: () => void;
+  /** What GitHub says of the caller's memberships, among those that this policy names, at most a minute old. */
+  readonly memberships: (caller: Caller, policy: PolicyEngine) => Promise<Memberships>;
   /** What is known of another person's memberships: from a session of theirs, else nothing. */
-  readonly membershipsOf: (person: string) => Promise<Memberships | undefined>;
+  readonly membershipsOf: (person: string, policy: PolicyEngine) => Promise<Memberships | undefined>;
 }
 
 /** Memberships among those that policies name: known to be in, or unknown; the others are known to be out. */

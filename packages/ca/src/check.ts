@@ -7,6 +7,7 @@ import {
   openDatabase,
   type RecordTables,
   readSecretFile,
+  readTlsFiles,
   recordMigrations,
   verifyRecords,
 } from '@beacon/server';
@@ -15,7 +16,15 @@ import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
-import { inPolicyFolder, inStore, nameOfStore, readInventory, readPolicies, readStore } from './load.ts';
+import {
+  inPolicyFolder,
+  inStore,
+  nameOfStore,
+  readInventory,
+  readPolicies,
+  readStore,
+  tlsFiles,
+} from './load.ts';
 
 export interface CheckResult {
   readonly check: string;
@@ -51,6 +60,14 @@ export async function checkCa(file: string): Promise<CheckResult[]> {
     () => readCaKeys(configuration.keys),
     () => 'user CA, host CA, token signing, sealing: readable by this program alone',
   );
+  const tls = tlsFiles(configuration);
+  if (tls !== undefined) {
+    await attempt(
+      'tls',
+      () => readTlsFiles(tls),
+      ({ expiresAt }) => `the certificate and its key fit; it ends ${expiresAt.toISOString()}`,
+    );
+  }
   await attempt(
     'github',
     () => {

@@ -6,6 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { readConfiguration, requireProtection, ServerError, trustProxies } from '@beacon/server';
 import { z } from 'zod';
 import { CaError } from './error.ts';
+import { DEFAULT_RETENTION } from './retention.ts';
 
 const path = z.string().min(1);
 const url = z
@@ -15,10 +16,42 @@ const url = z
   });
 const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
 
-const key = z.strictObject({
-  file: path.describe('an OpenSSH private key file'),
-  passphrase_file: path.describe('the file that holds its passphrase'),
-});
+function days(count: number) {
+  return z.int().min(1).max(36_500).default(count);
+}
+
+function limit(requests: number) {
+  return z
+    .strictObject({
+      requests: z.int().min(1).max(1_000_000).default(requests).describe('how many'),
+      per_seconds: z.int().min(1).max(3_600).default(60).describe('in how many seconds'),
+    })
+    .prefault({});
+}
+
+const FILE_OR_AGENT =
+  'either file and passphrase_file, or agent: a key is in a file or in an SSH agent, never in both';
+
+const key = z
+  .strictObject({
+    file: path.optional().describe('an OpenSSH private key file'),
+    passphrase_file: path.optional().describe('the file that holds its passphrase'),
+    agent: path
+      .optional()
+      .describe('instead of both: the .pub file of a key that the SSH agent holds, such as one in a token'),
+  })
+  .transform(({ file, passphrase_file, agent }, context): AuthorityKey => {
+    if (agent !== undefined && file === undefined && passphrase_file === undefined) return { agent };
+    if (agent === undefined && file !== undefined && passphrase_file !== undefined)
+      return { file, passphrase_file };
+    context.addIssue({ code: 'custom', message: FILE_OR_AGENT });
+    return z.NEVER;
+  });
+
+/** Where a key that signs certificates is: in a file behind a passphrase, or in an SSH agent, known by its public half. */
+export type AuthorityKey =
+  | { readonly file: string; readonly passphrase_file: string }
+  | { readonly agent: string };
 
 /** What the CA is called by everybody: its issuer, in tokens and proofs. */
 const publicUrl = url
@@ -39,6 +72,13 @@ export const caConfiguration = z.strictObject({
     .strictObject({
       host: z.string().default('127.0.0.1').describe('address to listen on'),
       port: port.default(8443).describe('port to listen on'),
+      tls: z
+        .strictObject({
+          certificate_file: path.describe('the certificate in PEM, with those between it and the root'),
+          key_file: path.describe('its private key in PEM'),
+        })
+        .optional()
+        .describe('speaks TLS; without it, only on loopback or behind trusted_proxies'),
     })
     .prefault({}),
   trusted_proxies: z
@@ -60,6 +100,9 @@ export const caConfiguration = z.strictObject({
   keys: z.strictObject({
     user_ca: key,
     host_ca: key,
+    agent_socket: path
+      .optional()
+      .describe('the socket of the SSH agent; what SSH_AUTH_SOCK names when absent'),
     token_signing: path.describe('a private Ed25519 JWK, for tokens and checkpoints'),
     sealing: path.describe('32 random bytes in base64: seals GitHub tokens in the store'),
   }),
@@ -94,6 +137,38 @@ export const caConfiguration = z.strictObject({
     })
     .optional()
     .describe('where /metrics is served, apart from the API; nowhere when absent'),
+  limits: z
+    .strictObject({
+      per_address: limit(600).describe('requests of one address; an IPv6 network of 64 bits is one'),
+      per_person: limit(300).describe('requests of one person, over all their sessions'),
+      connections: z.int().min(1).max(65_535).default(1_024).describe('open connections in all'),
+      connections_per_address: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(256)
+        .describe('open connections of one address; not counted with trusted_proxies'),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      certificates_days: days(DEFAULT_RETENTION.certificatesDays).describe(
+        'how long a certificate is listed after its end; never less than until its end, revoked or not',
+      ),
+      sessions_days: days(DEFAULT_RETENTION.sessionsDays).describe(
+        'how long a session is kept after its end',
+      ),
+      records: z
+        .literal('forever')
+        .default('forever')
+        .describe('records are never pruned: the chain is whole'),
+    })
+    .prefault({}),
+  clock_trusted_after_record: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe('times of records up to this one do not count; for after a clock that ran ahead'),
   inventory: path.default('inventory.yaml').describe('the commands that hosts offer'),
   services: path.default('services.yaml').describe('the services that may act for people'),
   policy: path.default('policy').describe('the folder of *.cedar files'),
@@ -130,9 +205,18 @@ export function readCaConfiguration(file: string): CaConfiguration {
   if (typeof store === 'string') configuration.store = at(store);
   else if ('sqlite' in store) store.sqlite = at(store.sqlite);
   else store.postgres_url_file = at(store.postgres_url_file);
-  for (const ca of [keys.user_ca, keys.host_ca]) {
-    ca.file = at(ca.file);
-    ca.passphrase_file = at(ca.passphrase_file);
+  for (const name of ['user_ca', 'host_ca'] as const) {
+    const ca = keys[name];
+    keys[name] =
+      'agent' in ca
+        ? { agent: at(ca.agent) }
+        : { file: at(ca.file), passphrase_file: at(ca.passphrase_file) };
+  }
+  if (keys.agent_socket !== undefined) keys.agent_socket = at(keys.agent_socket);
+  const { tls } = configuration.listen;
+  if (tls !== undefined) {
+    tls.certificate_file = at(tls.certificate_file);
+    tls.key_file = at(tls.key_file);
   }
   keys.token_signing = at(keys.token_signing);
   keys.sealing = at(keys.sealing);
@@ -147,10 +231,10 @@ function requireListenable(file: string, { listen, trusted_proxies: trustedProxi
   } catch (error) {
     throw inFile(`${file}: trusted_proxies`, error);
   }
-  if (trustedProxies.length > 0 || isLoopback(listen.host)) return;
+  if (listen.tls !== undefined || trustedProxies.length > 0 || isLoopback(listen.host)) return;
   throw new CaError(
     'configuration',
-    `${file}: listen.host: ${listen.host} is not loopback, and this CA speaks plain HTTP: listen on 127.0.0.1, or name the TLS proxy in front in trusted_proxies`,
+    `${file}: listen.host: ${listen.host} is not loopback, and this CA would speak plain HTTP: name a certificate in listen.tls, or the TLS proxy in front in trusted_proxies, or listen on 127.0.0.1`,
   );
 }
 

@@ -1,7 +1,6 @@
 /** Assembles a CA from what it needs: the whole of it, without a socket. Tests make it small, `serve` makes it for real. */
 import type { RequestListener } from 'node:http';
 import { createGitHub, type GitHubSettings } from '@beacon/github';
-import { createPolicyEngine, type Inventory, type PolicyFile } from '@beacon/policy';
 import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import {
   createApp,
@@ -13,11 +12,13 @@ import {
   type DatabaseOptions,
   defineRoute as definePublicRoute,
   healthRoutes,
+  type Limit,
   type Log,
   limitMigrations,
   type Metrics,
   migrate,
   openDatabase,
+  type ReadinessNotes,
   type Refusal,
   type Route,
   recordMigrations,
@@ -26,7 +27,7 @@ import type { Caller } from './access-token.ts';
 import { createAuthorizationServer } from './authorization-server.ts';
 import type { Ca, Store, Tables } from './ca.ts';
 import { certificateRoutes } from './certificate-routes.ts';
-import type { Service } from './configuration.ts';
+import { openClockGuard } from './clock-guard.ts';
 import { CaError } from './error.ts';
 import { inventoryRoutes } from './inventory-routes.ts';
 import type { CaKeys } from './keys.ts';
@@ -35,22 +36,27 @@ import { oauthMigrations } from './oauth-store.ts';
 import { isDisabled } from './persons.ts';
 import { consumeProof, proofMigrations } from './proof-store.ts';
 import { recordRoutes } from './record-routes.ts';
+import { DEFAULT_RETENTION, pruneAll, type Retention } from './retention.ts';
+import { openRules, type RuleBook, type RuleFiles, rulesRecord } from './rules.ts';
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { caMigrations } from './store.ts';
 import { recordingRefusals } from './write.ts';
 
-export interface CaOptions {
+export interface CaOptions extends RuleFiles {
   readonly publicUrl: string;
   readonly trustedProxies?: readonly string[];
   /** The SQLite file, `:memory:`, or any store that `openDatabase` takes. */
   readonly store: string | DatabaseOptions;
   readonly keys: CaKeys;
   readonly github: Omit<GitHubSettings, 'now'>;
-  readonly services: ReadonlyMap<string, Service>;
-  readonly policies: readonly PolicyFile[];
-  readonly inventory: Inventory;
   readonly sessionMaxHours: number;
+  /** How often one address and one person may ask; by default 600 and 300 times a minute. */
+  readonly limits?: { readonly perAddress: Limit; readonly perPerson: Limit };
+  /** How long what has ended is kept; by default 90 days for certificates, 30 for sessions. */
+  readonly retention?: Retention;
+  /** Records up to this one do not count for whether the clock went back. Default 0: all count. */
+  readonly clockTrustedAfterRecord?: number;
   readonly now?: () => Date;
   readonly log: Log;
   readonly version: string;
@@ -62,11 +68,15 @@ export interface RunningCa {
   readonly ca: Ca;
   /** Forgets what has expired, and deletes at GitHub the tokens of sessions that are over. Call it every minute. */
   maintain(): Promise<void>;
+  /**
+   * Takes other rules in place of those that are used, recorded before they count. Rejects, and keeps the last good ones,
+   * when they cannot be used; `/readyz` and the figures then say so until a reload succeeds.
+   */
+  reload(read: () => RuleFiles): Promise<void>;
   /** Waits for what was taken, then gives up the store. */
   close(): Promise<void>;
 }
 
-/** How often one address and one person may ask. */
 const PER_ADDRESS = { requests: 600, perSeconds: 60 };
 const PER_PERSON = { requests: 300, perSeconds: 60 };
 
@@ -84,26 +94,22 @@ export const migrations = [
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */
 export async function createCa(options: CaOptions): Promise<RunningCa> {
   const now = options.now ?? (() => new Date());
-  const policy = createPolicyEngine({
-    files: options.policies,
-    inventory: options.inventory,
-    provider: options.github.provider,
-  });
+  const rules = openRules(options, { provider: options.github.provider, now });
   const store: Store = openDatabase<Tables>(
     typeof options.store === 'string' ? { file: options.store } : options.store,
   );
   try {
     await migrate(store, ...migrations);
-    return assemble(options, { now, policy, store });
+    return await assemble(options, { now, rules, store });
   } catch (error) {
     await store.destroy();
     throw error;
   }
 }
 
-type Parts = Pick<Ca, 'now' | 'policy' | 'store'>;
+type Parts = Pick<Ca, 'now' | 'store'> & { readonly rules: RuleBook };
 
-async function assemble(options: CaOptions, { now, policy, store }: Parts): Promise<RunningCa> {
+async function assemble(options: CaOptions, { now, rules, store }: Parts): Promise<RunningCa> {
   const { keys } = options;
   const commit = createGroupCommit<Tables>(store);
   const records = createRecords({ chain: 'ca', now });
@@ -113,8 +119,12 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     store,
     commit,
     records,
-    policy,
-    services: options.services,
+    get policy() {
+      return rules.current.policy;
+    },
+    get services() {
+      return rules.current.services;
+    },
     userCa: keys.userCa,
     hostCa: keys.hostCa,
   };
@@ -134,9 +144,21 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     log: options.log,
   });
   const { sessions } = authorization;
-  const ca: Ca = { ...base, sessions, ...createMemberships({ sessions, policy, github, now }) };
+  const clock = await openClockGuard(base, options.clockTrustedAfterRecord ?? 0);
+  const ca: Ca = Object.assign(
+    base,
+    { sessions, requireClock: () => clock.require() },
+    createMemberships({ sessions, github, now }),
+  );
   const metrics = createMetrics();
-  const routes = caRoutes(ca, options);
+  showRules(metrics, rules);
+  metrics.gauge(
+    'beacon_clock_behind_seconds',
+    'How far the clock is behind the latest time that this CA has recorded or signed by',
+    () => clock.behindMs / 1000,
+  );
+  const notes = { rules: () => (rules.failure === undefined ? 'current' : 'last-good') };
+  const routes = caRoutes(ca, options, notes);
   const app = createApp<Caller>({
     routes,
     authenticate: async (credentials, access) => {
@@ -153,7 +175,11 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     toProblem,
     log: options.log,
     metrics,
-    limits: createLimits({ perAddress: PER_ADDRESS, perCaller: PER_PERSON, database: store }),
+    limits: createLimits({
+      perAddress: options.limits?.perAddress ?? PER_ADDRESS,
+      perCaller: options.limits?.perPerson ?? PER_PERSON,
+      database: store,
+    }),
     publicUrl: options.publicUrl,
     trustedProxies: options.trustedProxies ?? [],
     mount: [{ handler: authorization.router }],
@@ -163,21 +189,56 @@ async function assemble(options: CaOptions, { now, policy, store }: Parts): Prom
     app,
     metrics,
     ca,
-    maintain: () => authorization.maintain(),
+    async maintain() {
+      await authorization.maintain();
+      const pruned = await pruneAll(commit.write, now, options.retention ?? DEFAULT_RETENTION);
+      if (pruned.certificates + pruned.sessions > 0)
+        options.log.info(pruned, 'what ended long ago was pruned');
+    },
+    async reload(read) {
+      await rules.reload(read, async (wanted) => {
+        authorization.checkServices(wanted.services);
+        await commit.write((tx) => records.append(tx, rulesRecord(wanted)));
+        authorization.replaceServices(wanted.services);
+      });
+    },
     async close() {
       await commit.close();
       await store.destroy();
-      policy.close();
+      rules.close();
     },
   };
 }
 
-function caRoutes(ca: Ca, options: CaOptions): readonly Route[] {
+function showRules(metrics: Metrics, rules: RuleBook): void {
+  metrics.gauge(
+    'beacon_rules_reload_failed',
+    'Whether the last reload of policy, inventory and services failed, so that older ones are in use',
+    () => (rules.failure === undefined ? 0 : 1),
+  );
+  metrics.gauge(
+    'beacon_rules_loaded_timestamp_seconds',
+    'When the policy, inventory and services in use were loaded',
+    () => rules.loadedAt.getTime() / 1000,
+  );
+}
+
+function caRoutes(ca: Ca, options: CaOptions, notes: ReadinessNotes): readonly Route[] {
   const routes = [
     ...certificateRoutes(ca),
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
-    ...healthRoutes({ store: async () => void (await ca.records.head(ca.store)) }, options.log),
+    ...healthRoutes(
+      {
+        store: async () => void (await ca.records.head(ca.store)),
+        signers: async () => {
+          await ca.userCa.ready?.();
+          await ca.hostCa.ready?.();
+        },
+      },
+      options.log,
+      notes,
+    ),
   ].map((route) => recordingRefusals(ca, route));
   const document = createOpenApiDocument({
     title: 'Beacon certificate authority',
@@ -207,6 +268,9 @@ function toProblem(error: unknown): Refusal | undefined {
     code: error.code,
     detail: error.message,
     ...(error.denial === undefined ? {} : { denial: error.denial }),
+    ...(error.retryAfterMs === undefined
+      ? {}
+      : { headers: { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))) } }),
     ...(error.kind === 'unauthenticated' ? { headers: { 'www-authenticate': challenge(error) } } : {}),
   };
 }

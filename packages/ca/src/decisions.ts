@@ -11,16 +11,18 @@ import { decide } from './decision.ts';
 import type { CaError } from './error.ts';
 import { findUsableHost } from './issue.ts';
 import { readCommands } from './request.ts';
+import { pinRules } from './rules.ts';
 import { serviceRefusal } from './services.ts';
 import { write } from './write.ts';
 
 /** Throws CaError for what cannot be put to policy at all; a denial is an answer. */
 export async function decideOnly(
-  ca: Ca,
+  running: Ca,
   caller: Caller,
   body: DecisionRequest,
   ip: string,
 ): Promise<DecisionAnswer> {
+  const ca = pinRules(running);
   const person = body.person ?? caller.person;
   const service = body.service ?? caller.service;
   if (person !== caller.person || service !== caller.service)
@@ -62,8 +64,8 @@ export async function decideOnly(
 
 /** Of somebody without a session at this CA nothing is known: every membership that policies name is unknown. */
 async function membershipsFor(ca: Ca, caller: Caller, person: string): Promise<Memberships> {
-  if (person === caller.person) return ca.memberships(caller);
-  const known = await ca.membershipsOf(person);
+  if (person === caller.person) return ca.memberships(caller, ca.policy);
+  const known = await ca.membershipsOf(person, ca.policy);
   if (known !== undefined) return known;
   const unknown = (ids: Iterable<string>) => [...ids].map((id) => ({ id, why: 'refused' as const }));
   return {

@@ -36,6 +36,8 @@ const kinds = {
   'key-revoked': 'denied',
   'service-refused': 'denied',
   'github-unavailable': 'unavailable',
+  'signer-unavailable': 'unavailable',
+  'clock-went-back': 'unavailable',
   'ca-key-revoked': 'unavailable',
   'ca-key-unknown': 'not-found',
   'row-unverified': 'internal',
@@ -57,12 +59,15 @@ export interface CaErrorOptions {
   readonly cause?: unknown;
   /** What a denial says beyond its text. */
   readonly denial?: { readonly [key: string]: Json };
+  /** How long to wait before trying again, where that is known. */
+  readonly retryAfterMs?: number;
 }
 
 export class CaError extends Error {
   readonly code: CaErrorCode;
   readonly kind: ProblemKind;
   readonly denial: { readonly [key: string]: Json } | undefined;
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: CaErrorCode, message: string, options: CaErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
@@ -70,5 +75,6 @@ export class CaError extends Error {
     this.code = code;
     this.kind = kinds[code];
     this.denial = options.denial;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }

@@ -99,6 +99,8 @@ export async function addHost(
   const validAfter = nowSeconds - BACKDATE_SECONDS;
   const validBefore = nowSeconds + HOST_CERTIFICATE_SECONDS;
 
+  ca.requireClock();
+  await ca.hostCa.ready?.();
   const written = await write(ca, caller, async (tx) => {
     const before = await tx.selectFrom('hosts').selectAll().where('id', '=', id).executeTakeFirst();
     if (before !== undefined && before.content !== content) {

@@ -31,6 +31,7 @@ import { defineRoute } from './define-route.ts';
 import { CaError } from './error.ts';
 import { addHost, findHost, type Host, listHosts, setHostState } from './hosts.ts';
 import { disablePerson, enablePerson, listDisabled } from './persons.ts';
+import { pinRules } from './rules.ts';
 import type { Session } from './session.ts';
 import { write } from './write.ts';
 
@@ -118,8 +119,9 @@ function hostRoutes(ca: Ca): readonly Route[] {
   ];
 }
 
-async function mayLogIn(ca: Ca, caller: Caller, one: Host, ip: string): Promise<boolean> {
-  const memberships = await ca.memberships(caller);
+async function mayLogIn(running: Ca, caller: Caller, one: Host, ip: string): Promise<boolean> {
+  const ca = pinRules(running);
+  const memberships = await ca.memberships(caller, ca.policy);
   const question = {
     person: caller.person,
     memberships,
@@ -223,7 +225,7 @@ function sessionRoutes(ca: Ca): readonly Route[] {
         const session = await ca.sessions.findAlive(caller.sessionId);
         if (session === undefined)
           throw new CaError('session-ended', 'your session has ended: run `beacon login`');
-        const { organizations, teams, readAt } = await ca.memberships(caller);
+        const { organizations, teams, readAt } = await ca.memberships(caller, ca.policy);
         const memberships = {
           read_at: readAt.toISOString(),
           organizations: [...organizations.in],

@@ -23,6 +23,7 @@ import { decide, denialError } from './decision.ts';
 import { CaError } from './error.ts';
 import { findHost, type Host } from './hosts.ts';
 import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './request.ts';
+import { pinRules } from './rules.ts';
 import { refuseService } from './services.ts';
 import { nextSerial, storedSerial } from './store.ts';
 import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
@@ -49,10 +50,11 @@ type Allowed = Extract<Decision, { allowed: true }>;
 
 /** Throws CaError; every refusal of a known caller leaves a record. */
 export async function issueCertificate(
-  ca: Ca,
+  running: Ca,
   caller: Caller,
   request: { body: CertificateRequest; rawBody: Buffer; ip: string },
 ): Promise<CertificateAnswer> {
+  const ca = pinRules(running);
   const asked = readAsked(request.body, request.ip);
   try {
     proveKey(caller, asked.publicKey, request.rawBody);
@@ -64,6 +66,9 @@ export async function issueCertificate(
     const host = await findUsableHost(ca, asked.host);
     const decision = await decideOrRefuse(ca, caller, host, asked);
     const plan = planCertificate(ca, caller, host, asked, decision);
+    ca.requireClock();
+    // A key in an agent that is gone takes no serial and leaves no record of a certificate that nobody got.
+    await ca.userCa.ready?.();
     const recorded = await recordGrant(ca, caller, host, asked, decision, plan);
     return answer(ca, host, plan, recorded, await sign(ca, asked, plan, recorded.serial), decision);
   } catch (error) {
@@ -94,7 +99,7 @@ export async function findUsableHost(ca: Ca, id: string): Promise<Host> {
 async function decideOrRefuse(ca: Ca, caller: Caller, host: Host, asked: Asked): Promise<Allowed> {
   const decision = decide(ca, {
     person: caller.person,
-    memberships: await ca.memberships(caller),
+    memberships: await ca.memberships(caller, ca.policy),
     host,
     login: asked.login,
     lifetimeSeconds: asked.lifetimeSeconds,

@@ -1,13 +1,18 @@
 /**
- * The CA's keys, read from the files that the configuration names: two OpenSSH private keys behind passphrases, the key
- * that signs tokens and checkpoints, and the key that seals secrets in the store. They stay in memory only.
+ * The CA's keys: two that sign certificates, each from an OpenSSH private key file behind a passphrase or left in an SSH
+ * agent (and so in whatever hardware the agent speaks to), the key that signs tokens and checkpoints, and the key that
+ * seals secrets in the store. Keys from files stay in memory only. Opening asks an agent what it holds, never to sign:
+ * that might want a touch.
  */
+import { readFileSync } from 'node:fs';
 import { readSecretFile } from '@beacon/server';
-import { type OpenedPrivateKey, openPrivateKey } from '@beacon/ssh/key';
+import { type AgentSigner, createAgentSigner } from '@beacon/ssh/agent-client';
+import { openPrivateKey } from '@beacon/ssh/key';
+import { type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { createHostCa, createUserCa, type HostCa, type UserCa } from '@beacon/ssh/sign-certificate';
 import type { Signer } from '@beacon/ssh/signature';
 import type { JWK } from 'jose';
-import type { CaConfiguration } from './configuration.ts';
+import type { AuthorityKey, CaConfiguration } from './configuration.ts';
 import { CaError } from './error.ts';
 
 export interface CaKeys {
@@ -21,10 +26,20 @@ export interface CaKeys {
 
 const MAX_KEY_BYTES = 16_384;
 
-/** Opens all four. Throws CaError `keys` or ServerError `configuration` naming the file and what to do. */
-export async function readCaKeys(keys: CaConfiguration['keys']): Promise<CaKeys> {
-  const userCa = createUserCa(await openAuthority(keys.user_ca, 'user'));
-  const hostCa = createHostCa(await openAuthority(keys.host_ca, 'host'));
+/** Less than the time that a request has, with room for the record of the refusal. */
+const AGENT_TIMEOUT_MS = 15_000;
+
+/**
+ * Opens all four; `agentSocket` stands in for an agent_socket that is not named. Throws CaError `keys` or ServerError
+ * `secret-file` naming the file and what to do.
+ */
+export async function readCaKeys(
+  keys: CaConfiguration['keys'],
+  agentSocket: string | undefined = process.env['SSH_AUTH_SOCK'],
+): Promise<CaKeys> {
+  const socket = keys.agent_socket ?? agentSocket;
+  const userCa = createUserCa(await openAuthority(keys.user_ca, 'user', socket));
+  const hostCa = createHostCa(await openAuthority(keys.host_ca, 'host', socket));
   if (userCa.publicKey.blob.equals(hostCa.publicKey.blob)) {
     throw new CaError('keys', 'user CA and host CA are the same key: make two with `beacon ca init`');
   }
@@ -36,38 +51,96 @@ export async function readCaKeys(keys: CaConfiguration['keys']): Promise<CaKeys>
   };
 }
 
-/** The comment in the private key file that `beacon ca init` makes: an exchange of the two files is found by it. */
+/** The comment in the key files that `beacon ca init` makes: an exchange of the two is found by it. */
 export function authorityComment(kind: 'user' | 'host'): string {
   return `beacon ${kind} ca`;
 }
 
-async function openAuthority(
-  key: { file: string; passphrase_file: string },
-  kind: 'user' | 'host',
-): Promise<Signer> {
-  const text = readSecretFile(key.file, { maxBytes: MAX_KEY_BYTES }).toString('utf8');
-  const passphrase = readSecretFile(key.passphrase_file, { maxBytes: 1024 }).toString('utf8');
-  const opened = await openAuthorityFile(key, text, passphrase);
-  if (opened.comment === authorityComment(kind === 'user' ? 'host' : 'user')) {
-    throw new CaError(
-      'keys',
-      `${key.file} is the ${kind === 'user' ? 'host' : 'user'} CA by its own comment, and stands where the ${kind} CA belongs: exchange the two files`,
-    );
-  }
-  return opened.signer;
+interface OpenedAuthority {
+  readonly signer: Signer;
+  readonly comment: string;
+  /** What named it. */
+  readonly file: string;
 }
 
-async function openAuthorityFile(
-  key: { file: string; passphrase_file: string },
-  text: string,
-  passphrase: string,
-): Promise<OpenedPrivateKey> {
+async function openAuthority(
+  key: AuthorityKey,
+  kind: 'user' | 'host',
+  socket: string | undefined,
+): Promise<Signer> {
+  const { signer, comment, file } =
+    'agent' in key ? await openAgentKey(key.agent, socket) : await openKeyFile(key.file, key.passphrase_file);
+  if (comment === authorityComment(kind === 'user' ? 'host' : 'user')) {
+    throw new CaError(
+      'keys',
+      `${file} is the ${kind === 'user' ? 'host' : 'user'} CA by its own comment, and stands where the ${kind} CA belongs: exchange the two files`,
+    );
+  }
+  return signer;
+}
+
+async function openKeyFile(file: string, passphraseFile: string): Promise<OpenedAuthority> {
+  const text = readSecretFile(file, { maxBytes: MAX_KEY_BYTES }).toString('utf8');
+  const passphrase = readSecretFile(passphraseFile, { maxBytes: 1024 }).toString('utf8');
   try {
-    return await openPrivateKey(`${text}\n`, passphrase);
+    const { signer, comment } = await openPrivateKey(`${text}\n`, passphrase);
+    return { signer, comment, file };
   } catch (error) {
-    throw new CaError('keys', `${key.file} cannot be opened: is ${key.passphrase_file} its passphrase?`, {
+    throw new CaError('keys', `${file} cannot be opened: is ${passphraseFile} its passphrase?`, {
       cause: error,
     });
+  }
+}
+
+async function openAgentKey(file: string, socket: string | undefined): Promise<OpenedAuthority> {
+  if (socket === undefined || socket === '') {
+    throw new CaError(
+      'keys',
+      `${file} names a key in an SSH agent, and no agent is named: set keys.agent_socket, or SSH_AUTH_SOCK`,
+    );
+  }
+  const { key, comment } = readPublicKey(file);
+  const signer = agentAuthority(socket, key);
+  try {
+    await signer.ready();
+  } catch (error) {
+    const why =
+      error instanceof CaError && error.cause instanceof Error ? error.cause.message : 'it is not there';
+    throw new CaError('keys', `the key of ${file} cannot be used: ${why}`, { cause: error });
+  }
+  return { signer, comment, file };
+}
+
+/** A key in an agent, whose every failure, a signature that does not verify among them, is one that may pass. */
+function agentAuthority(socket: string, publicKey: PublicKey): AgentSigner {
+  const { sign, ready } = createAgentSigner(socket, publicKey, { timeoutMs: AGENT_TIMEOUT_MS });
+  const passing = async <T>(work: () => T | Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw new CaError(
+        'signer-unavailable',
+        'the key that signs certificates cannot be reached now: try again soon; if it lasts, tell the operator',
+        { cause: error },
+      );
+    }
+  };
+  return {
+    publicKey,
+    sign: (data) => passing(() => sign(data)),
+    ready: () => passing(ready),
+  };
+}
+
+function readPublicKey(file: string): { key: PublicKey; comment: string } {
+  try {
+    return parsePublicKeyLine(readFileSync(file, 'utf8').trimEnd());
+  } catch (error) {
+    throw new CaError(
+      'keys',
+      `${file} is not a public key: write the key's line of \`ssh-add -L\` there, and nothing else`,
+      { cause: error },
+    );
   }
 }
 

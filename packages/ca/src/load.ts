@@ -2,7 +2,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Inventory, PolicyError, type PolicyFile, parseInventory } from '@beacon/policy';
-import { type DatabaseOptions, type Log, readSecretFile, ServerError } from '@beacon/server';
+import {
+  type DatabaseOptions,
+  type Limit,
+  type Log,
+  readSecretFile,
+  ServerError,
+  type TlsFiles,
+} from '@beacon/server';
 import {
   type CaConfiguration,
   readCaConfiguration,
@@ -13,6 +20,7 @@ import type { CaOptions } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
+import type { RuleFiles } from './rules.ts';
 import { packageVersion } from './version.ts';
 
 const MAX_POLICY_BYTES = 1024 * 1024;
@@ -25,7 +33,7 @@ export interface LoadedCa {
 /** Throws CaError, ServerError or PolicyError naming the file and what to do. */
 export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
   const configuration = readCaConfiguration(file);
-  const { github } = configuration;
+  const { github, limits, retention } = configuration;
   if (github.client_id === CLIENT_ID_TO_SET) {
     throw new CaError(
       'configuration',
@@ -47,9 +55,13 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
         clientId: github.client_id,
         clientSecret: () => clientSecret,
       },
-      services: readServices(configuration.services),
-      policies: readPolicies(configuration.policy),
-      inventory: readInventory(configuration.inventory),
+      ...readRules(configuration),
+      limits: { perAddress: toLimit(limits.per_address), perPerson: toLimit(limits.per_person) },
+      retention: {
+        certificatesDays: retention.certificates_days,
+        sessionsDays: retention.sessions_days,
+      },
+      clockTrustedAfterRecord: configuration.clock_trusted_after_record,
       sessionMaxHours: configuration.session.max_hours,
       log,
       version: packageVersion(),
@@ -71,6 +83,26 @@ export function readStore(store: CaConfiguration['store']): DatabaseOptions {
       { cause: error },
     );
   }
+}
+
+function toLimit(limit: { requests: number; per_seconds: number }): Limit {
+  return { requests: limit.requests, perSeconds: limit.per_seconds };
+}
+
+/** The TLS files that the configuration names, if it does. */
+export function tlsFiles({ listen }: Pick<CaConfiguration, 'listen'>): TlsFiles | undefined {
+  return listen.tls === undefined
+    ? undefined
+    : { certificateFile: listen.tls.certificate_file, keyFile: listen.tls.key_file };
+}
+
+/** Policy, inventory and services as their files are now. Throws like `loadCa`. */
+export function readRules(configuration: CaConfiguration): RuleFiles {
+  return {
+    services: readServices(configuration.services),
+    policies: readPolicies(configuration.policy),
+    inventory: readInventory(configuration.inventory),
+  };
 }
 
 function readClientSecret(file: string): string {

@@ -8,12 +8,13 @@ import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon
 import { describeDefaults, openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
 import { checkCa } from './check.ts';
 import { caConfiguration, chosen, readCaConfiguration, readCases, readServices } from './configuration.ts';
+import { erasePerson } from './erase.ts';
 import { CaError } from './error.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { inPolicyFolder, readInventory, readPolicies, readStore } from './load.ts';
 import { readableFailure } from './readable-failure.ts';
-import { serveCa, stopSignal } from './serve.ts';
+import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 
 const DEFAULT_FOLDER = '/etc/beacon-ca';
@@ -27,6 +28,7 @@ const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-url URL [
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
        beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]
+       beacon records erase --person PERSON (--config FILE | --store FILE) [--json]
        beacon records verify --store FILE | --config FILE [--anchor SEQ:HASH]… [--json]
 `;
 
@@ -42,6 +44,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'policy check': policyCheck,
   'policy test': policyTest,
   'records verify': recordsVerify,
+  'records erase': recordsErase,
 };
 
 /** Runs one subcommand; resolves with its exit status. Throws CaError, whose `kind` says how bad it is. */
@@ -130,7 +133,7 @@ function requireChosen(values: Partial<Record<string, string | boolean>>): void 
 
 async function serve(argv: readonly string[]): Promise<number> {
   const { values } = read(argv, 0, ['config']);
-  await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal());
+  await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal(), reloadSignal);
   return 0;
 }
 
@@ -260,6 +263,24 @@ async function recordsVerify(argv: readonly string[]): Promise<number> {
   } finally {
     await store.destroy();
   }
+}
+
+async function recordsErase(argv: readonly string[]): Promise<number> {
+  const { values } = read(argv, 0, ['person', 'store', 'config']);
+  if (values.person === undefined)
+    throw usage('--person is missing: whose names and addresses go?', 'records erase');
+  if (values.store !== undefined && values.config !== undefined)
+    throw usage('--store and --config both name a store: give one', 'records erase');
+  const place =
+    values.store === undefined
+      ? readStore(readCaConfiguration(values.config ?? DEFAULT_CONFIGURATION).store)
+      : { file: values.store };
+  const erasure = await erasePerson(place, values.person, () => new Date());
+  if (values.json) return printJson(erasure);
+  print(
+    `Erased ${erasure.values} names and addresses of ${erasure.person}, and the name in ${erasure.sessions} sessions; record ${erasure.record.seq}.\nBackups made before still hold them.\n`,
+  );
+  return 0;
 }
 
 type Values<Name extends string> = Partial<Record<Name, string>> & { json: boolean };

@@ -19,7 +19,6 @@ interface Kept {
 
 export interface MembershipOptions {
   readonly sessions: Sessions;
-  readonly policy: PolicyEngine;
   readonly github: Pick<GitHub, 'readMemberships'>;
   readonly now: () => Date;
 }
@@ -28,31 +27,36 @@ export interface MembershipOptions {
 export function createMemberships(options: MembershipOptions): Pick<Ca, 'memberships' | 'membershipsOf'> {
   const reading = new Map<string, Promise<Memberships>>();
 
-  async function fresh(session: Session): Promise<Memberships> {
-    const kept = keptMemberships(session, options);
+  async function fresh(session: Session, policy: PolicyEngine): Promise<Memberships> {
+    const kept = keptMemberships(session, policy, options);
     if (kept !== undefined) return kept;
-    const running = reading.get(session.id);
+    const key = `${session.id} ${policy.version}`;
+    const running = reading.get(key);
     if (running !== undefined) return running;
-    const next = readMemberships(session, options).finally(() => reading.delete(session.id));
-    reading.set(session.id, next);
+    const next = readMemberships(session, policy, options).finally(() => reading.delete(key));
+    reading.set(key, next);
     return next;
   }
 
   return {
-    async memberships(caller) {
+    async memberships(caller, policy) {
       const session = await options.sessions.findAlive(caller.sessionId);
       if (session === undefined)
         throw new CaError('session-ended', 'your session has ended: run `beacon login`');
-      return fresh(session);
+      return fresh(session, policy);
     },
-    async membershipsOf(person) {
+    async membershipsOf(person, policy) {
       const [session] = await options.sessions.listAlive(person);
-      return session === undefined ? undefined : fresh(session);
+      return session === undefined ? undefined : fresh(session, policy);
     },
   };
 }
 
-function keptMemberships(session: Session, { policy, now }: MembershipOptions): Memberships | undefined {
+function keptMemberships(
+  session: Session,
+  policy: PolicyEngine,
+  { now }: MembershipOptions,
+): Memberships | undefined {
   if (session.memberships === undefined) return undefined;
   const age = now().getTime() - session.memberships.at.getTime();
   if (age < 0 || age >= MEMBERSHIPS_FRESH_MS) return undefined;
@@ -62,8 +66,12 @@ function keptMemberships(session: Session, { policy, now }: MembershipOptions): 
   return { organizations: kept.organizations, teams: kept.teams, readAt: session.memberships.at };
 }
 
-async function readMemberships(session: Session, options: MembershipOptions): Promise<Memberships> {
-  const { policy, github, sessions, now } = options;
+async function readMemberships(
+  session: Session,
+  policy: PolicyEngine,
+  options: MembershipOptions,
+): Promise<Memberships> {
+  const { github, sessions, now } = options;
   const token = await sessions.githubToken(session.id);
   if (token === undefined) throw new CaError('session-ended', 'your session has ended: run `beacon login`');
   const version = policy.version;
@@ -88,11 +96,10 @@ function asCaError(error: unknown): unknown {
       cause: error,
     });
   }
+  const { retryAfterMs } = error;
   return new CaError(
     'github-unavailable',
-    'GitHub gave no answer about your memberships, so nothing was decided: try again shortly',
-    {
-      cause: error,
-    },
+    `GitHub gave no answer about your memberships, so nothing was decided: try again ${retryAfterMs === undefined ? 'shortly' : `in ${Math.max(1, Math.ceil(retryAfterMs / 1000))} s`}`,
+    { cause: error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
   );
 }

@@ -94,12 +94,15 @@ function everyClient(): Pick<
   return { dpop_bound_access_tokens: true, id_token_signed_response_alg: 'EdDSA' };
 }
 
-/** Clients are what the reviewed file says and are never written. */
+/** Clients are what the reviewed file says now and are never written. */
 export function createClientAdapter(services: ReadonlyMap<string, OauthService>): Adapter {
-  const byId = new Map(clientMetadata(services).map((client) => [client.client_id, client]));
   const never = async () => undefined;
   return {
-    find: async (id) => byId.get(id) as AdapterPayload | undefined,
+    find: async (id) => {
+      const service = services.get(id);
+      const known = new Map(service === undefined ? [] : [[id, service]]);
+      return clientMetadata(known).find(({ client_id }) => client_id === id) as AdapterPayload | undefined;
+    },
     upsert: never,
     findByUid: never,
     findByUserCode: never,

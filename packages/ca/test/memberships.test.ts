@@ -13,9 +13,12 @@ afterEach(() => {
   ca.standin.state.clearFaults();
 });
 
-/** Past the minute for which GitHub's answer is used; or before it, which counts as little. Tokens stay good meanwhile. */
-function later(): void {
-  ca.clock.offsetMs = ca.clock.offsetMs === 0 ? 61_000 : 0;
+/** Past the minute for which GitHub's answer is used; the clock that certificates are dated by goes on. */
+async function later(): Promise<void> {
+  await ca.running.ca.store
+    .updateTable('sessions')
+    .set(({ eb }) => ({ memberships_at: eb('memberships_at', '-', 60_001) }))
+    .execute();
 }
 
 const membershipRequests = () =>
@@ -43,7 +46,7 @@ const effects: [string, FaultEffect][] = [
 
 describe('GitHub fails', () => {
   test.each(effects)('O7: nothing is decided when it %s: 503, and a record', async (_what, effect) => {
-    later();
+    await later();
     ca.standin.state.fault({ path: '*', effect });
     const serials = await ca.serials();
     const reply = await ca.sign(lin);
@@ -57,35 +60,71 @@ describe('GitHub fails', () => {
   test('asks to sign in again when GitHub takes the token no longer', async () => {
     const kim = await ca.login('kim');
     for (const [clientId] of ca.standin.state.apps) ca.standin.state.revokeGrant(clientId, PERSONS.kim);
-    later();
+    await later();
     expect(refusal(await ca.sign(kim))).toEqual({ status: 401, code: 'sign-in-needed' });
+  });
+});
+
+describe('GitHub says when to come back, or nothing at all', () => {
+  test('Q2: the wait that GitHub asks for is passed on', async () => {
+    await later();
+    ca.standin.state.fault({ path: '*', effect: { kind: 'secondary-limit', seconds: 42 } });
+    const reply = await ca.sign(lin);
+    expect(refusal(reply)).toEqual({ status: 503, code: 'github-unavailable' });
+    expect(Number(reply.headers.get('retry-after'))).toBe(42);
+    expect(reply.body['detail']).toContain('in 42 s');
+  });
+
+  test('Q2: when it hangs, requests are refused at once after some have waited, and soon go on when it is well', async () => {
+    const kim = await ca.login('kim');
+    await later();
+    ca.standin.state.fault({ path: '*', effect: { kind: 'hang' } });
+    const before = ca.standin.state.requests.length;
+    for (let i = 0; i < 5; i += 1) expect((await ca.sign(lin)).status).toBe(503);
+    const asked = ca.standin.state.requests.length;
+    expect(asked).toBeGreaterThan(before);
+    const begun = performance.now();
+    const replies = await Promise.all(Array.from({ length: 40 }, (_, at) => ca.sign(at % 2 ? kim : lin)));
+    // One of 300 ms may be the one that tries.
+    expect(performance.now() - begun).toBeLessThan(5_000);
+    for (const reply of replies) {
+      expect(refusal(reply)).toEqual({ status: 503, code: 'github-unavailable' });
+      expect(Number(reply.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    }
+    expect(ca.standin.state.requests.length).toBe(asked);
+    ca.standin.state.clearFaults();
+    await new Promise((resolve) => setTimeout(resolve, 5_100));
+    expect((await ca.sign(lin)).status).toBe(201);
+    expect((await ca.sign(kim)).status).toBe(201);
   });
 });
 
 describe('memberships change', () => {
   test('O5: somebody who was taken out of the team is denied after at most 60 seconds', async () => {
-    const sam = await ca.login('sam');
+    const own = await SmallCa.start();
+    const sam = await own.login('sam');
     const at = Date.now();
-    ca.clock.frozenAt = new Date(at);
+    own.clock.frozenAt = new Date(at);
     try {
-      expect((await ca.sign(sam)).status).toBe(201);
-      ca.standin.state.setTeamMember(GITHUB.webTeam, PERSONS.sam, false);
-      ca.clock.frozenAt = new Date(at + 59_999);
-      expect((await ca.sign(sam)).status).toBe(201);
-      ca.clock.frozenAt = new Date(at + 60_000);
-      const denied = await ca.sign(sam);
+      expect((await own.sign(sam)).status).toBe(201);
+      own.standin.state.setTeamMember(GITHUB.webTeam, PERSONS.sam, false);
+      own.clock.frozenAt = new Date(at + 59_999);
+      expect((await own.sign(sam)).status).toBe(201);
+      own.clock.frozenAt = new Date(at + 60_000);
+      const denied = await own.sign(sam);
       expect(refusal(denied)).toEqual({ status: 403, code: 'policy-denied' });
       expect(denied.body['denial'].missing).toContainEqual({ kind: 'team', id: 'github:7001' });
-      ca.standin.state.setTeamMember(GITHUB.webTeam, PERSONS.sam, true);
-      ca.clock.frozenAt = new Date(at + 120_000);
-      expect((await ca.sign(sam)).status).toBe(201);
+      own.standin.state.setTeamMember(GITHUB.webTeam, PERSONS.sam, true);
+      own.clock.frozenAt = new Date(at + 120_000);
+      expect((await own.sign(sam)).status).toBe(201);
     } finally {
-      ca.clock.frozenAt = undefined;
+      await own.close();
     }
   });
 
   test('a clock that steps back makes no memberships fresh', async () => {
-    ca.clock.offsetMs = 61_000;
+    ca.clock.offsetMs = 50_000;
+    await later();
     expect((await ca.sign(lin)).status).toBe(201);
     const before = membershipRequests();
     ca.clock.offsetMs = 0;
@@ -94,11 +133,11 @@ describe('memberships change', () => {
   });
 
   test('many requests at once ask GitHub once', async () => {
-    later();
+    await later();
     const before = membershipRequests();
     await ca.sign(lin);
     const once = membershipRequests() - before;
-    later();
+    await later();
     const replies = await Promise.all(Array.from({ length: 20 }, () => ca.sign(lin)));
     expect(replies.map(({ status }) => status)).toEqual(Array(20).fill(201));
     expect(membershipRequests() - before - once).toBe(once);
@@ -138,7 +177,7 @@ describe('what is unknown', () => {
     const whoami = await ca.ask(una, 'GET', '/v1/sessions/current');
     expect(whoami.body['memberships'].unknown).toContainEqual(expect.objectContaining({ why: 'sso' }));
     ca.standin.state.setSsoSession(GITHUB.ssoOrganization, PERSONS.una, true);
-    later();
+    await later();
     expect((await ca.sign(una)).status).toBe(201);
   });
 });

@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
@@ -135,6 +137,72 @@ describe('a CA that serves', () => {
     ].filter((canary) => canary.length >= 8);
     expect(canaries.length).toBeGreaterThan(20);
     for (const text of seen) expect(canaries.filter((canary) => text.includes(canary))).toEqual([]);
+  });
+
+  test('P1: on SIGHUP keeps the last good policy and says so, until one that can be used takes over', async () => {
+    const before = readFileSync(made.at('policy/policy.cedar'), 'utf8');
+    made.edit('ca.yaml', 'store: data/ca.db', 'store: data/ca.db\nmetrics: { host: 127.0.0.1, port: 0 }');
+    const notes = async () =>
+      ((await (await fetch(`${small.url}/readyz`)).json()) as { notes: unknown }).notes;
+    const settles = async (wanted: string) => {
+      running?.child.kill('SIGHUP');
+      for (let i = 0; i < 200 && JSON.stringify(await notes()) !== `{"rules":"${wanted}"}`; i += 1)
+        await sleep(20);
+      expect(await notes()).toEqual({ rules: wanted });
+      expect((await fetch(`${small.url}/readyz`)).status).toBe(200);
+    };
+    try {
+      await start();
+      const lin = await small.login('lin');
+      await settles('current');
+      writeFileSync(made.at('policy/policy.cedar'), 'permit (');
+      await settles('last-good');
+      expect((await small.sign(lin)).status).toBe(201);
+      writeFileSync(made.at('policy/policy.cedar'), '@id("nobody") forbid (principal, action, resource);');
+      await settles('current');
+      expect((await small.sign(lin)).status).toBe(403);
+      const outcome = await stop('SIGTERM');
+      expect(outcome?.stderr).toMatch(/policy\.cedar:1.*the last good ones stay/);
+    } finally {
+      writeFileSync(made.at('policy/policy.cedar'), before);
+      made.edit('ca.yaml', '\nmetrics: { host: 127.0.0.1, port: 0 }', '');
+    }
+  });
+
+  test('listens beyond loopback with TLS by files or behind a named proxy, and not without', async () => {
+    const before = readFileSync(made.configuration, 'utf8');
+    const beyond = before.replace('host: 127.0.0.1', 'host: 0.0.0.0');
+    expect(beyond).not.toBe(before);
+    try {
+      writeFileSync(made.configuration, beyond);
+      const serving = main(['ca', 'serve', '--config', made.configuration]);
+      await expect(serving).rejects.toThrow(/listen\.host: 0\.0\.0\.0 .*listen\.tls.*trusted_proxies/);
+      writeFileSync(made.configuration, `${beyond}trusted_proxies: [192.0.2.1]\n`);
+      await start();
+      expect((await stop('SIGTERM'))?.status).toBe(0);
+      const pair = { certificate_file: 'keys/tls.pem', key_file: 'keys/tls.key' };
+      const into = ['-keyout', made.at(pair.key_file), '-out', made.at(pair.certificate_file)];
+      const what = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+      execFileSync('openssl', [...what, '-subj', '/CN=localhost', ...into], { stdio: 'ignore' });
+      const tls = `host: 0.0.0.0\n  tls: { certificate_file: ${pair.certificate_file}, key_file: ${pair.key_file} }`;
+      writeFileSync(made.configuration, beyond.replace('host: 0.0.0.0', tls));
+      expect(await main(['ca', 'check', '--config', made.configuration, '--json'])).toBe(0);
+      running = startMain(['ca', 'serve', '--config', made.configuration]);
+      const status = () =>
+        new Promise<number | undefined>((resolve) => {
+          const place = { host: '127.0.0.1', port: new URL(small.url).port, path: '/readyz' };
+          get({ ...place, rejectUnauthorized: false }, (response) => {
+            response.resume();
+            resolve(response.statusCode);
+          }).on('error', () => resolve(undefined));
+        });
+      for (let i = 0; i < 400 && (await status()) !== 200; i += 1) await sleep(50);
+      expect(await status()).toBe(200);
+      await expect(fetch(`${small.url}/readyz`)).rejects.toThrow();
+    } finally {
+      await stop('SIGTERM');
+      writeFileSync(made.configuration, before);
+    }
   });
 
   test.each<[string, string]>([

@@ -158,6 +158,7 @@ export function addRecords(program: Command, context: Context, finish: Finish): 
       const json = options.json ? ['--json'] : [];
       finish(await runCa(['records', 'verify', '--store', options.store, ...anchors, ...json]));
     });
+  forward(records, ['records', 'erase'], "take a person's names and addresses out of a CA's store", finish);
 }
 
 /** A command of `@beacon/ca`: everything behind its name goes there as it was typed. */

@@ -3,7 +3,7 @@
  * was sent, what came back and the error of the layer below are never kept, because all three can hold a token.
  */
 export type GitHubErrorCode =
-  /** No usable answer: time, connection, 5xx, something that is not JSON. Trying again later may help. */
+  /** No usable answer: time, connection, 5xx, something that is not JSON. Trying again later may help; `retryAfterMs` when it was not asked. */
   | 'unavailable'
   /** GitHub asks us to wait; `retryAfterMs` says how long. */
   | 'rate-limited'

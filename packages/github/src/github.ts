@@ -2,6 +2,7 @@
 import { isLogin } from './answer.ts';
 import { type AppCredentials, type CheckedToken, checkToken, deleteToken } from './app-token.ts';
 import type { Fetch } from './bounded-fetch.ts';
+import { type CircuitOptions, withCircuit } from './circuit.ts';
 import { createConnection } from './connection.ts';
 import { GitHubError } from './error.ts';
 import { askIdentity, findIdentity, type Identity } from './identity.ts';
@@ -21,6 +22,8 @@ export interface GitHubSettings {
   readonly timeoutMs?: number;
   /** Before the one retry; 250 by default. */
   readonly retryWaitMs?: number;
+  /** When a GitHub that does not answer is left alone. */
+  readonly circuit?: CircuitOptions;
   readonly fetch?: Fetch;
   readonly now?: () => Date;
 }
@@ -60,13 +63,17 @@ export function createGitHub(settings: GitHubSettings): GitHub {
     throw configuration('client_id', "an app's client id");
   const { provider } = settings;
   const now = settings.now ?? (() => new Date());
-  const connection = createConnection({
-    apiUrl,
-    timeoutMs: settings.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    retryWaitMs: settings.retryWaitMs ?? DEFAULT_RETRY_WAIT_MS,
-    fetch: settings.fetch ?? globalThis.fetch,
-    now,
-  });
+  const connection = withCircuit(
+    createConnection({
+      apiUrl,
+      timeoutMs: settings.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      retryWaitMs: settings.retryWaitMs ?? DEFAULT_RETRY_WAIT_MS,
+      fetch: settings.fetch ?? globalThis.fetch,
+      now,
+    }),
+    new URL(apiUrl).host,
+    settings.circuit,
+  );
   const app: AppCredentials = { clientId: settings.clientId, clientSecret: settings.clientSecret, provider };
   return {
     urls: {

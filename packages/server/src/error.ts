@@ -24,6 +24,8 @@ const kinds = {
   seal: 'internal',
   /** The address cannot be listened on, or must not be. */
   listen: 'internal',
+  /** A TLS certificate or its key cannot be used. */
+  tls: 'internal',
   /** A route or a limit was defined wrongly. */
   definition: 'internal',
   'header-doubled': 'invalid',

@@ -8,9 +8,16 @@ import { defineRoute, type Route } from './route.ts';
 /** Each resolves when what it looks at is well, and rejects when not. */
 export type ReadinessChecks = Readonly<Record<string, () => Promise<void>>>;
 
+/** Words about what goes on working and still wants a look, such as `last-good`; public, like the names. */
+export type ReadinessNotes = Readonly<Record<string, () => string>>;
+
 const CHECK_MS = 5_000;
 
-export function healthRoutes(checks: ReadinessChecks, log: Log): readonly Route[] {
+export function healthRoutes(
+  checks: ReadinessChecks,
+  log: Log,
+  notes: ReadinessNotes = {},
+): readonly Route[] {
   return [
     defineRoute({
       method: 'GET',
@@ -40,11 +47,16 @@ export function healthRoutes(checks: ReadinessChecks, log: Log): readonly Route[
           body: {
             status: ok ? 'ok' : 'failing',
             checks: Object.fromEntries(results.map(([name, held]) => [name, held ? 'ok' : 'failing'])),
+            ...(Object.keys(notes).length === 0 ? {} : { notes: readNotes(notes) }),
           },
         };
       },
     }),
   ];
+}
+
+function readNotes(notes: ReadinessNotes): Record<string, string> {
+  return Object.fromEntries(Object.entries(notes).map(([name, read]) => [name, read()]));
 }
 
 async function holds(name: string, check: () => Promise<void>, log: Log): Promise<boolean> {

@@ -19,7 +19,7 @@ export {
 } from './database.ts';
 export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
-export { healthRoutes, type ReadinessChecks } from './health.ts';
+export { healthRoutes, type ReadinessChecks, type ReadinessNotes } from './health.ts';
 export {
   type CounterPlace,
   type CountingStore,
@@ -30,7 +30,7 @@ export {
   type LimitsOptions,
   limitMigrations,
 } from './limits.ts';
-export { type Listening, type ListenOptions, listen, requireProtection } from './listen.ts';
+export { type Listening, type ListenOptions, listen, requireProtection, type TlsPair } from './listen.ts';
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { isMigrated, type Migrations, migrate } from './migration.ts';
@@ -67,5 +67,14 @@ export {
   type RouteInput,
   routeDefiner,
 } from './route.ts';
+export { scrubDeleted } from './scrub.ts';
 export { createSealer, type Sealer } from './seal.ts';
 export { readSecretFile, type SecretFileOptions } from './secret-file.ts';
+export {
+  followTlsFiles,
+  type ReadTlsPair,
+  readTlsFiles,
+  type TlsFiles,
+  type TlsFollowing,
+  type TlsFollowOptions,
+} from './tls-files.ts';

@@ -3,21 +3,30 @@
  * configuration: what passes here is bound to keys, but who reads along still learns much.
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
 import { ServerError } from './error.ts';
+import { addressKey, plainAddress } from './peer.ts';
+
+/** PEM. */
+export interface TlsPair {
+  readonly certificate: string | Buffer;
+  readonly key: string | Buffer;
+}
 
 export interface ListenOptions {
   /** An address, or `localhost`. */
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
-  /** PEM. */
-  readonly tls?: { readonly certificate: string | Buffer; readonly key: string | Buffer };
+  readonly tls?: TlsPair;
   /** Those of the configuration; with one, TLS is its work. */
   readonly trustedProxies?: readonly string[];
   /** Default 1,024. */
   readonly maxConnections?: number;
+  /** Of one peer, an IPv6 network of 64 bits being one; not counted where proxies are named, and without bound when absent. */
+  readonly maxConnectionsPerAddress?: number;
   /** The whole request, headers and body, must have come within this. Default 30,000. */
   readonly requestTimeoutMs?: number;
   /** Default 10,000. */
@@ -28,6 +37,8 @@ export interface Listening {
   /** As reached on this machine: `http://127.0.0.1:8080`. */
   readonly url: string;
   readonly port: number;
+  /** Connections from now on see this pair; those that are open go on. Throws what node says of a pair that does not fit. */
+  replaceTls(pair: TlsPair): void;
   /** Takes no more connections, lets what has begun end within `graceMs` (default 10,000), then cuts the rest. */
   close(graceMs?: number): Promise<void>;
 }
@@ -63,6 +74,9 @@ export async function listen(app: RequestListener, options: ListenOptions): Prom
   return {
     url: `${options.tls === undefined ? 'http' : 'https'}://${name}:${port}`,
     port,
+    replaceTls(pair) {
+      if ('setSecureContext' in server) (server as TlsServer).setSecureContext(secureContext(pair));
+    },
     close(graceMs = 10_000) {
       closing = true;
       closed ??= stop(server, graceMs);
@@ -83,16 +97,41 @@ function createBounded(app: RequestListener, options: ListenOptions): Server {
   const server: Server =
     options.tls === undefined
       ? createServer(bounds, app)
-      : createTlsServer(
-          { ...bounds, cert: options.tls.certificate, key: options.tls.key, minVersion: 'TLSv1.2' },
-          app,
-        );
+      : createTlsServer({ ...bounds, ...secureContext(options.tls) }, app);
   server.maxHeadersCount = MAX_HEADERS;
+  boundAddresses(server, options);
   server.maxConnections = options.maxConnections ?? 1_024;
   return server;
 }
 
 /** Throws ServerError `listen` when the address is beyond loopback and neither TLS nor a proxy protects it. */
+/** Cuts what one address opens beyond its bound, before a byte of it is read. */
+function boundAddresses(
+  server: Server,
+  { maxConnectionsPerAddress: most, trustedProxies = [] }: ListenOptions,
+): void {
+  if (most === undefined || trustedProxies.length > 0) return;
+  const open = new Map<string, number>();
+  server.on('connection', (socket) => {
+    const key = addressKey(plainAddress(socket.remoteAddress ?? ''));
+    const count = open.get(key) ?? 0;
+    if (count >= most) {
+      socket.destroy();
+      return;
+    }
+    open.set(key, count + 1);
+    socket.once('close', () => {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left > 0) open.set(key, left);
+      else open.delete(key);
+    });
+  });
+}
+
+function secureContext({ certificate, key }: TlsPair): SecureContextOptions {
+  return { cert: certificate, key, minVersion: 'TLSv1.2' };
+}
+
 export function requireProtection(options: Pick<ListenOptions, 'host' | 'tls' | 'trustedProxies'>): void {
   const proxied = (options.trustedProxies ?? []).length > 0;
   if (isLoopback(options.host) || options.tls !== undefined || proxied) return;

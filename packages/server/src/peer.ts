@@ -77,6 +77,6 @@ export function addressKey(address: string): string {
     .join(':')}::/64`;
 }
 
-function plainAddress(address: string): string {
+export function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=[0-9]+[.])/i, '');
 }

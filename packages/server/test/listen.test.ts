@@ -19,6 +19,32 @@ describe('listen', () => {
     await proxied.close();
   });
 
+  test('cuts what one address opens beyond its bound, takes more when some has ended, and counts no proxy', async () => {
+    const bounds = { host: '127.0.0.1', port: 0, maxConnectionsPerAddress: 3 };
+    const bounded = await listen(answer, bounds);
+    const proxied = await listen(answer, { ...bounds, trustedProxies: ['127.0.0.1'] });
+    const open = (port: number) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      const cut = new Promise<boolean>((resolve) => {
+        socket.once('close', () => resolve(true));
+        setTimeout(() => resolve(false), 150);
+      });
+      return { socket, cut };
+    };
+    const four = [0, 1, 2, 3].map(() => open(bounded.port));
+    expect(await Promise.all(four.map(({ cut }) => cut))).toEqual([false, false, false, true]);
+    four[0]?.socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const again = open(bounded.port);
+    expect(await again.cut).toBe(false);
+    const behind = [0, 1, 2, 3].map(() => open(proxied.port));
+    expect(await Promise.all(behind.map(({ cut }) => cut))).toEqual([false, false, false, false]);
+    for (const { socket } of [...four, again, ...behind]) socket.destroy();
+    await bounded.close(100);
+    await proxied.close(100);
+  });
+
   test('says when another program listens there', async () => {
     const first = await listen(answer, { host: '127.0.0.1', port: 0 });
     await expect(listen(answer, { host: '127.0.0.1', port: first.port })).rejects.toMatchObject({

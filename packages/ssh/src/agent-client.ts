@@ -15,7 +15,7 @@ import {
   type ListedIdentity,
 } from './agent-message.ts';
 import { SshError } from './error.ts';
-import type { PublicKey } from './public-key.ts';
+import { fingerprint, type PublicKey } from './public-key.ts';
 import { type Signer, verifySignature } from './signature.ts';
 
 export interface AgentClientOptions {
@@ -59,12 +59,18 @@ export async function signWithAgent(
   return response.signature;
 }
 
+/** Throws SshError `agent-…` or `wire-…`, and `signature-…` for a signature that does not verify. */
+export interface AgentSigner extends Signer {
+  /** Throws `agent-refused` when the agent does not hold the key. */
+  ready(): Promise<void>;
+}
+
 /** A signer whose key stays in the agent; what the agent answers is verified before it is handed on. */
 export function createAgentSigner(
   socketPath: string,
   publicKey: PublicKey,
   options: AgentClientOptions = {},
-): Signer {
+): AgentSigner {
   return {
     publicKey,
     async sign(data, algorithm = 'rsa-sha2-512') {
@@ -73,6 +79,14 @@ export function createAgentSigner(
       const signature = await signWithAgent(socketPath, publicKey.blob, data, flags, options);
       verifySignature(publicKey, data, signature);
       return signature;
+    },
+    async ready() {
+      const held = await listIdentities(socketPath);
+      if (held.some(({ blob }) => blob.equals(publicKey.blob))) return;
+      throw new SshError(
+        'agent-refused',
+        `the SSH agent at ${socketPath} does not hold ${fingerprint(publicKey)}; add it with ssh-add and see ssh-add -l`,
+      );
     },
   };
 }

@@ -1,5 +1,11 @@
 /** What this package offers. The gate imports the subpaths instead, so that it reaches no third-party code. */
-export { type AgentClientOptions, createAgentSigner, listIdentities, signWithAgent } from './agent-client.ts';
+export {
+  type AgentClientOptions,
+  type AgentSigner,
+  createAgentSigner,
+  listIdentities,
+  signWithAgent,
+} from './agent-client.ts';
 export type { ListedIdentity } from './agent-message.ts';
 export { type Agent, type AgentIdentity, type OpenAgentOptions, openAgent } from './agent-server.ts';
 export {

@@ -45,12 +45,21 @@ const NONCE_BYTES = 32;
 
 /** Makes `signer` an authority for user certificates. */
 export function createUserCa(signer: Signer): UserCa {
-  return { publicKey: signer.publicKey, sign: (data) => signer.sign(data), certifies: 'user' };
+  return { ...certifying(signer), certifies: 'user' };
 }
 
 /** Makes `signer` an authority for host certificates. */
 export function createHostCa(signer: Signer): HostCa {
-  return { publicKey: signer.publicKey, sign: (data) => signer.sign(data), certifies: 'host' };
+  return { ...certifying(signer), certifies: 'host' };
+}
+
+function certifying(signer: Signer): Signer {
+  const { ready } = signer;
+  return {
+    publicKey: signer.publicKey,
+    sign: (data) => signer.sign(data),
+    ...(ready === undefined ? {} : { ready: () => ready.call(signer) }),
+  };
 }
 
 /** The blob of a user certificate. Throws `sign-*` for fields that are never signed. */

@@ -18,6 +18,8 @@ export interface Signer {
   readonly publicKey: PublicKey;
   /** `algorithm` is for RSA keys alone, `rsa-sha2-512` unless given; other keys have one of their own. */
   sign(data: Buffer, algorithm?: RsaAlgorithm): Buffer | Promise<Buffer>;
+  /** Resolves when the key can be reached now. Absent where the key is in this process. */
+  ready?(): Promise<void>;
 }
 
 export interface VerifySignatureOptions {

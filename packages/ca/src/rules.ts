@@ -1,0 +1,131 @@
+/**
+ * The rules that the CA decides by: policy, inventory and services, taken from their files together or not at all. A
+ * reload that fails keeps the last good rules and says so; one that succeeds is recorded first and then takes over in one
+ * step. Whoever decides holds the rules of one moment (`pinRules`), so that no decision mixes two versions.
+ */
+import { createHash } from 'node:crypto';
+import { createPolicyEngine, type Inventory, type PolicyEngine, type PolicyFile } from '@beacon/policy';
+import type { RecordEntry } from '@beacon/server';
+import type { Ca } from './ca.ts';
+import type { Service } from './configuration.ts';
+
+export interface RuleFiles {
+  readonly policies: readonly PolicyFile[];
+  readonly inventory: Inventory;
+  readonly services: ReadonlyMap<string, Service>;
+}
+
+export interface Rules {
+  readonly policy: PolicyEngine;
+  readonly services: ReadonlyMap<string, Service>;
+  /** SHA-256 in hex, over the values and not the text. */
+  readonly inventoryDigest: string;
+  readonly servicesDigest: string;
+}
+
+/** Longer than any request, so that nobody who began with the old rules finds them closed. */
+const RETIRE_MS = 120_000;
+
+/** The rules of now. */
+export interface RuleBook {
+  readonly current: Rules;
+  readonly loadedAt: Date;
+  /** Why the last reload kept what was there; undefined when it did not. */
+  readonly failure: { readonly at: Date; readonly error: unknown } | undefined;
+  /**
+   * Reads and replaces; `accept` may refuse and makes the change durable. Rejects with what was wrong, the last good rules
+   * still standing. One at a time.
+   */
+  reload(read: () => RuleFiles, accept: (next: Rules) => Promise<void>): Promise<void>;
+  close(): void;
+}
+
+export function openRules(
+  files: RuleFiles,
+  { provider, now }: { readonly provider: string; readonly now: () => Date },
+): RuleBook {
+  let current = makeRules(files, provider);
+  let loadedAt = now();
+  let failure: RuleBook['failure'];
+  let turn: Promise<unknown> = Promise.resolve();
+  const retired = new Map<PolicyEngine, NodeJS.Timeout>();
+
+  function retire(engine: PolicyEngine): void {
+    const timer = setTimeout(() => {
+      retired.delete(engine);
+      engine.close();
+    }, RETIRE_MS);
+    retired.set(engine, timer.unref());
+  }
+
+  async function replace(read: () => RuleFiles, accept: (next: Rules) => Promise<void>): Promise<void> {
+    let next: Rules | undefined;
+    try {
+      next = makeRules(read(), provider);
+      await accept(next);
+      retire(current.policy);
+      current = next;
+      loadedAt = now();
+      failure = undefined;
+    } catch (error) {
+      next?.policy.close();
+      failure = { at: now(), error };
+      throw error;
+    }
+  }
+
+  return {
+    get current() {
+      return current;
+    },
+    get loadedAt() {
+      return loadedAt;
+    },
+    get failure() {
+      return failure;
+    },
+    reload(read, accept) {
+      const done = turn.then(() => replace(read, accept));
+      turn = done.catch(() => undefined);
+      return done;
+    },
+    close() {
+      for (const [engine, timer] of retired) {
+        clearTimeout(timer);
+        engine.close();
+      }
+      retired.clear();
+      current.policy.close();
+    },
+  };
+}
+
+function makeRules({ policies, inventory, services }: RuleFiles, provider: string): Rules {
+  return {
+    policy: createPolicyEngine({ files: policies, inventory, provider }),
+    services,
+    inventoryDigest: digest(inventory),
+    servicesDigest: digest([...services]),
+  };
+}
+
+function digest(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+}
+
+/** What a reload leaves in the chain. */
+export function rulesRecord(rules: Rules): RecordEntry {
+  return {
+    kind: 'rules-loaded',
+    facts: {
+      policy_version: rules.policy.version,
+      inventory: rules.inventoryDigest,
+      services: rules.servicesDigest,
+    },
+  };
+}
+
+/** The CA with the rules of this moment: what a request that decides works with from its beginning to its end. */
+export function pinRules(ca: Ca): Ca {
+  return { ...ca };
+}
