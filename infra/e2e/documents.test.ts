@@ -53,7 +53,7 @@ const TREE: Readonly<Record<string, readonly string[]>> = {
   'ca host': ['add', 'list', 'disable', 'enable'],
   'ca person': ['list', 'disable', 'enable'],
   policy: ['check', 'test', 'explain'],
-  records: ['tail', 'verify'],
+  records: ['tail', 'verify', 'erase'],
   certificate: ['show'],
   revocations: ['show'],
 };

@@ -140,25 +140,42 @@ export function addRecords(program: Command, context: Context, finish: Finish): 
     .command('verify')
     .description("recompute the chain and hold it against the CA's checkpoint and this machine's memory")
     .option('--store <file>', "read a CA's store on this machine instead of asking the CA")
-    .option('--anchor <seq:hash>', 'with --store: a head that must stand in it; may be repeated', collect, [])
+    .option('--config <file>', 'read the store that this ca.yaml names, a PostgreSQL database too')
+    .option(
+      '--anchor <seq:hash>',
+      'with --store or --config: a head that must stand in it; may be repeated',
+      collect,
+      [],
+    )
     .option(...JSON_OPTION)
-    .action(async (options: Json & { readonly store?: string; readonly anchor: readonly string[] }) => {
-      if (options.store === undefined) {
+    .action(async (options: VerifyOptions) => {
+      const { store, config } = options;
+      if (store === undefined && config === undefined) {
         finish(await (await import('./records-verify.ts')).verifyRecords(context, options));
         return;
       }
-      if (!existsSync(options.store)) {
+      if (store !== undefined && !existsSync(store)) {
         throw new CliError(
           'file-missing',
           'not-found',
-          `there is no ${options.store}: name the CA's store, data/ca.db`,
+          `there is no ${store}: name the CA's store, data/ca.db`,
         );
       }
       const anchors = options.anchor.flatMap((anchor) => ['--anchor', anchor]);
       const json = options.json ? ['--json'] : [];
-      finish(await runCa(['records', 'verify', '--store', options.store, ...anchors, ...json]));
+      const place = [
+        ...(store === undefined ? [] : ['--store', store]),
+        ...(config === undefined ? [] : ['--config', config]),
+      ];
+      finish(await runCa(['records', 'verify', ...place, ...anchors, ...json]));
     });
   forward(records, ['records', 'erase'], "take a person's names and addresses out of a CA's store", finish);
+}
+
+interface VerifyOptions extends Json {
+  readonly store?: string;
+  readonly config?: string;
+  readonly anchor: readonly string[];
 }
 
 /** A command of `@beacon/ca`: everything behind its name goes there as it was typed. */
