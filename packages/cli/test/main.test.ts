@@ -100,7 +100,7 @@ describe('completion', () => {
     );
     expect(complete('beacon ca host')).toEqual(['add', 'list', 'disable', 'enable']);
     expect(complete('beacon ca host add')).toEqual(expect.arrayContaining(['--address', '--host-key']));
-    expect(complete('beacon records verify')).toEqual(['--store', '--anchor', '--json']);
+    expect(complete('beacon records verify')).toEqual(['--store', '--config', '--anchor', '--json']);
     expect(complete('beacon ssh build-01')).toContain('--lifetime');
   });
 
