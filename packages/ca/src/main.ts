@@ -5,7 +5,14 @@
 import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
-import { describeDefaults, openDatabase, type RecordTables, verifyRecords } from '@beacon/server';
+import {
+  describeDefaults,
+  openDatabase,
+  type RecordAnchor,
+  type RecordTables,
+  verifyRecords,
+} from '@beacon/server';
+import { backupCa, restoreCa } from './backup.ts';
 import { checkCa } from './check.ts';
 import { caConfiguration, chosen, readCaConfiguration, readCases, readServices } from './configuration.ts';
 import { erasePerson } from './erase.ts';
@@ -24,6 +31,8 @@ const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-url URL [
                       [--client-id ID] [--github-web-url URL] [--github-api-url URL] [--provider WORD] [--json]
        beacon ca serve [--config ${DEFAULT_CONFIGURATION}]
        beacon ca check [--config FILE] [--json]
+       beacon ca backup --out FILE [--config FILE] [--json]
+       beacon ca restore --from FILE [--config FILE] [--anchor SEQ:HASH]… [--json]
        beacon ca service key ID [--out FILE] [--json]
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
@@ -38,6 +47,8 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'ca init': init,
   'ca serve': serve,
   'ca check': check,
+  'ca backup': backup,
+  'ca restore': restore,
   'ca service key': serviceKey,
   'ca service list': serviceList,
   'ca service check': serviceList,
@@ -228,6 +239,56 @@ async function policyTest(argv: readonly string[]): Promise<number> {
   return failed.length === 0 ? 0 : 1;
 }
 
+async function backup(argv: readonly string[]): Promise<number> {
+  const { values } = read(argv, 0, ['config', 'out']);
+  if (values.out === undefined) throw usage('--out is missing: where shall the backup go?', 'ca backup');
+  const made = await backupCa(values.config ?? DEFAULT_CONFIGURATION, values.out, () => new Date());
+  if (values.json) return printJson(made);
+  print(`Wrote ${made.file}: the store, and\n`);
+  for (const file of made.files) print(`  ${file}\n`);
+  print(`Its anchor, to be kept apart from it: ${made.head.seq}:${made.head.hash}\n`);
+  print(
+    'Not in it: keys, their passphrase, the GitHub secret, TLS. Without them a restored CA is another CA.\n',
+  );
+  return 0;
+}
+
+async function restore(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      from: { type: 'string' },
+      config: { type: 'string' },
+      anchor: { type: 'string', multiple: true },
+      json: { type: 'boolean' },
+    },
+  });
+  if (values.from === undefined) throw usage('--from is missing: which backup?', 'ca restore');
+  const configurationFile = values.config ?? DEFAULT_CONFIGURATION;
+  const anchors = readAnchors(values.anchor, 'ca restore');
+  const done = await restoreCa({ from: values.from, configurationFile, anchors }, () => new Date());
+  if (values.json === true) return printJson(done);
+  print(`Restored ${done.store} as it was at record ${done.head.seq}.\n`);
+  for (const file of done.written) print(`  wrote ${file}\n`);
+  for (const file of done.kept) print(`  kept ${file}, which was there\n`);
+  print(
+    `Serials go on after ${done.serial.to}; all sessions have ended; record ${done.record.seq} says so.\n`,
+  );
+  print(
+    `Next: put keys in place, beacon ca check --config ${configurationFile}, and read docs/operate.md, "Restore".\n`,
+  );
+  return 0;
+}
+
+function readAnchors(texts: readonly string[] | undefined, command: string): RecordAnchor[] {
+  return (texts ?? []).map((text) => {
+    const [, seq, hash] = /^(\d+):([0-9a-f]{64})$/.exec(text) ?? [];
+    if (seq === undefined || hash === undefined)
+      throw usage('--anchor is SEQ:HASH, from a receipt, a backup or a checkpoint', command);
+    return { seq: Number(seq), hash };
+  });
+}
+
 async function recordsVerify(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
@@ -243,12 +304,7 @@ async function recordsVerify(argv: readonly string[]): Promise<number> {
       'name the store by --store FILE, or the configuration that names it by --config FILE',
       'records verify',
     );
-  const anchors = (values.anchor ?? []).map((text) => {
-    const [, seq, hash] = /^(\d+):([0-9a-f]{64})$/.exec(text) ?? [];
-    if (seq === undefined || hash === undefined)
-      throw usage('--anchor is SEQ:HASH, from a receipt or a checkpoint', 'records verify');
-    return { seq: Number(seq), hash };
-  });
+  const anchors = readAnchors(values.anchor, 'records verify');
   const place =
     values.store === undefined
       ? readStore(readCaConfiguration(values.config ?? DEFAULT_CONFIGURATION).store)

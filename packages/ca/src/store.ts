@@ -200,12 +200,17 @@ export async function claimSubjectKey(
 /** Adds one to a counter and answers its new value. */
 export async function bumpCounter(tx: CaTransaction, name: string): Promise<bigint> {
   const value = (await readCounter(tx, name)) + 1n;
+  await setCounter(tx, name, value);
+  return value;
+}
+
+/** Sets a counter; whoever calls this sees to it that it only rises. */
+export async function setCounter(tx: CaTransaction, name: string, value: bigint): Promise<void> {
   await tx
     .insertInto('counters')
     .values({ name, value: value.toString() })
     .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: value.toString() }))
     .execute();
-  return value;
 }
 
 /** A counter's value, 0 before its first use. */

@@ -17,6 +17,13 @@ export function addCa(program: Command, context: Context, finish: Finish): void 
   forward(ca, ['ca', 'init'], "make a CA's folder: keys, configuration, example policy", finish);
   forward(ca, ['ca', 'serve'], 'run the CA', finish);
   forward(ca, ['ca', 'check'], "check a CA's folder and configuration", finish);
+  forward(
+    ca,
+    ['ca', 'backup'],
+    'copy the store and what belongs to it, but no keys, while the CA serves',
+    finish,
+  );
+  forward(ca, ['ca', 'restore'], 'put a backup where no store is', finish);
   forward(ca, ['ca', 'service'], 'key, list, check: the services that may act for people', finish);
   addHosts(ca, context, finish);
   addPersons(ca, context, finish);

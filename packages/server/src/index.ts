@@ -7,6 +7,7 @@ export {
   readConfiguration,
   type Setting,
 } from './configuration.ts';
+export { copyStore } from './copy-store.ts';
 export {
   type Database,
   type DatabaseOptions,
