@@ -61,14 +61,14 @@ export async function backupCa(
   now: () => Date,
 ): Promise<BackupReport> {
   const configuration = readCaConfiguration(configurationFile);
-  if (!existsSync(configuration.store))
-    throw new CaError('store', `there is no ${configuration.store} yet: nothing to back up`);
+  const source = fileOf(configuration);
+  if (!existsSync(source)) throw new CaError('store', `there is no ${source} yet: nothing to back up`);
   refuseThere(out);
   const files = filesOf(configurationFile, configuration);
   const draft = mkdtempSync(`${resolve(out)}.new-`);
   try {
     const copy = join(draft, 'ca.db');
-    copyStore(configuration.store, copy);
+    copyStore(source, copy);
     const store = openDatabase<Tables & BackupTables>({ file: copy });
     let head: RecordAnchor;
     try {
@@ -162,7 +162,7 @@ export async function restoreCa(request: RestoreRequest, now: () => Date): Promi
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     writeFileSync(path, placed.get(path) ?? '', { mode: 0o644, flag: 'wx' });
   }
-  const { store: place } = readCaConfiguration(request.configurationFile);
+  const place = fileOf(readCaConfiguration(request.configurationFile));
   for (const file of [place, `${place}-wal`]) refuseThere(file);
   mkdirSync(dirname(place), { recursive: true, mode: 0o700 });
   const draft = mkdtempSync(`${place}.new-`);
@@ -267,6 +267,16 @@ async function endSessions(tx: Tx, at: Date): Promise<number> {
   await tx.deleteFrom('oauth_artifacts').execute();
   await tx.deleteFrom('sign_ins').execute();
   return Number(numUpdatedRows);
+}
+
+/** The store's file. Throws CaError `store` for PostgreSQL, which has programs of its own for this. */
+function fileOf({ store }: CaConfiguration): string {
+  if (typeof store === 'string') return store;
+  if ('sqlite' in store) return store.sqlite;
+  throw new CaError(
+    'store',
+    'the store is a PostgreSQL database: back it up and restore it with pg_dump and pg_restore, see docs/operate.md',
+  );
 }
 
 function refuseThere(file: string): void {

@@ -19,7 +19,10 @@ export interface Erasure {
 
 const PERSON = /^[a-z][a-z0-9-]{0,31}:[1-9][0-9]{0,18}$/;
 
-/** Erases, in an SQLite file that no CA has open, or in a PostgreSQL database at any time. Throws CaError `request-malformed`, `store`, or ServerError `store-in-use`. */
+/**
+ * Erases in a SQLite store that no CA has open, or in a PostgreSQL store while CAs serve. Throws CaError `request-malformed`,
+ * `store`, or ServerError `store-in-use`.
+ */
 export async function erasePerson(place: DatabaseOptions, person: string, now: () => Date): Promise<Erasure> {
   if (!PERSON.test(person))
     throw new CaError(

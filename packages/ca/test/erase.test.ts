@@ -1,5 +1,6 @@
 /** Erasing a person: their names and addresses leave the file, the chain stays whole, others stay known. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { cluster } from '../../server/test/postgres.ts';
 import { erasePerson } from '../src/erase.ts';
 import { makeCheapCa } from './made-ca.ts';
 import { runMain } from './run-main.ts';
@@ -87,4 +88,23 @@ test('finds the store by the configuration, and takes one of the two', async () 
   const both = await runMain([...argv, '--store', ca.storeFile]);
   expect([both.status, both.stderr]).toEqual([99, expect.stringContaining('give one')]);
   made.remove();
+});
+
+test('erases in a PostgreSQL store while a CA serves on it', async () => {
+  const place = { url: await (await cluster()).createDatabase() };
+  const own = await SmallCa.start({ place });
+  try {
+    const mallory = await own.login('mallory');
+    await own.sign(mallory);
+    const before = await own.records();
+    expect(await erasePerson(place, mallory.person, now)).toMatchObject({ sessions: 1 });
+    const left = await own.running.ca.store.selectFrom('personal').select('value').execute();
+    expect(left.map(({ value }) => value)).not.toContain('mallory');
+    expect(refusal(await own.sign(mallory))).toEqual({ status: 401, code: 'session-ended' });
+    const anchors = before.slice(-2).map(({ seq, hash }) => ({ seq, hash }));
+    expect(await own.verifyChain(anchors)).toMatchObject({ ok: true });
+    expect((await own.sign(await own.login('lin'))).status).toBe(201);
+  } finally {
+    await own.close();
+  }
 });
