@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeKrl } from '@beacon/ssh/krl';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type BackupReport, RESTORE_MARGIN, restoreCa } from '../src/backup.ts';
+import { cluster } from '../../server/test/postgres.ts';
+import type { BackupReport } from '../src/backup.ts';
+import { RESTORE_MARGIN, restoreCa } from '../src/restore.ts';
 import { type MadeCa, makeCheapCa } from './made-ca.ts';
 import { runMain } from './run-main.ts';
 import { type LoggedIn, refusal, SmallCa } from './small-ca.ts';
@@ -161,5 +163,59 @@ describe('a restore', () => {
     expect(report.kept).toHaveLength(4);
     expect(readFileSync(configurationFile, 'utf8')).toBe(text);
     expect(readdirSync(join(place, 'data')).filter((name) => name.includes('.new-'))).toEqual([]);
+  });
+});
+
+describe('a store that something else put back', () => {
+  test('is made fit to go on: a PostgreSQL database after pg_restore', async () => {
+    const databases = await cluster();
+    const place = { url: await databases.createDatabase() };
+    const own = await SmallCa.start({ place });
+    const other = await makeCheapCa();
+    try {
+      const url = other.at('keys/postgres_url');
+      writeFileSync(url, place.url, { mode: 0o600 });
+      other.edit('ca.yaml', 'store: data/ca.db', 'store: { postgres_url_file: keys/postgres_url }');
+      const argv = ['ca', 'restore', '--in-place', '--config', other.configuration];
+      const person = await own.login('lin');
+      expect((await own.sign(person)).status).toBe(201);
+      const backedUp = await own.lastRecord();
+      databases.dump(place.url, at('ca.dump'));
+      const { body } = await own.sign(person);
+      const lost = await own.lastRecord();
+      await own.down();
+      databases.putBack(place.url, at('ca.dump'));
+
+      const outcome = await runMain([...argv, '--anchor', `${lost.seq}:${lost.hash}`, '--json']);
+      expect([outcome.status, outcome.stderr]).toEqual([0, '']);
+      expect(JSON.parse(outcome.stdout)).toMatchObject({ head: { seq: backedUp.seq, hash: backedUp.hash } });
+      await own.up();
+      expect(await own.lastRecord()).toMatchObject({
+        kind: 'restored',
+        seq: lost.seq,
+        facts: { newest_anchor: `${lost.seq}:${lost.hash}` },
+      });
+      expect(refusal(await own.sign(person))).toEqual({ status: 401, code: 'token-invalid' });
+      const { body: next } = await own.sign(await own.login('lin'));
+      expect(BigInt(next['serial']) - BigInt(body['serial'])).toBe(RESTORE_MARGIN);
+      expect(await own.verifyChain([{ seq: backedUp.seq, hash: backedUp.hash }])).toMatchObject({ ok: true });
+    } finally {
+      other.remove();
+      await own.close();
+    }
+  });
+
+  test('is refused while a CA has the file open, where there is none, and where nothing was put back', async () => {
+    const other = await makeCheapCa();
+    const argv = ['ca', 'restore', '--in-place', '--config', other.configuration];
+    expect((await runMain(argv)).stderr).toContain('put it back first');
+    other.edit('ca.yaml', 'store: data/ca.db', `store: ${ca.storeFile}`);
+    const busy = await runMain(argv);
+    expect([busy.status, busy.stderr]).toEqual([99, expect.stringContaining('another process')]);
+    expect((await runMain([...argv, '--from', at('backup')])).stderr).toContain('name the backup by --from');
+    other.edit('ca.yaml', ca.storeFile, '{ postgres_url_file: keys/postgres_url }');
+    writeFileSync(other.at('keys/postgres_url'), await (await cluster()).createDatabase(), { mode: 0o600 });
+    expect((await runMain(argv)).stderr).toContain('put the old one back');
+    other.remove();
   });
 });

@@ -16,6 +16,10 @@ export interface Cluster {
   createDatabase(): Promise<string>;
   /** Runs statements as an operator would, beside the program; answers the rows. */
   query(url: string, sql: string): Promise<Record<string, unknown>[]>;
+  /** Writes a database to a file, as an operator backs it up: `pg_dump`. */
+  dump(url: string, file: string): void;
+  /** Puts a file of `pg_dump` in place of what the database holds: `pg_restore --clean`. */
+  putBack(url: string, file: string): void;
   /** Ends the server at once, as a crash does. */
   crash(): Promise<void>;
   /** Starts it again. */
@@ -73,8 +77,7 @@ export async function startCluster(options: { readonly durable?: boolean } = {})
   const urlOf = (database: string) => `postgresql://${NAME}@/${database}?host=${folder}`;
 
   async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
-    const { pathname } = new URL(url.replace('@/', '@socket.invalid/'));
-    const client = new pg.Client({ host: folder, user: NAME, database: pathname.slice(1) });
+    const client = new pg.Client({ host: folder, user: NAME, database: databaseOf(url) });
     await client.connect();
     try {
       const { rows } = await client.query(sql);
@@ -84,10 +87,15 @@ export async function startCluster(options: { readonly durable?: boolean } = {})
     }
   }
 
+  const tool = (name: string, url: string, ...argv: string[]) =>
+    execFileSync(join(bin, name), ['-h', folder, '-U', NAME, '-d', databaseOf(url), ...argv]);
+
   process.once('exit', () => child?.kill('SIGQUIT'));
   await start();
   return {
     query,
+    dump: (url, file) => void tool('pg_dump', url, '--format=custom', `--file=${file}`),
+    putBack: (url, file) => void tool('pg_restore', url, '--clean', '--if-exists', '--exit-on-error', file),
     start,
     crash: () => end('SIGQUIT'),
     async createDatabase() {
@@ -126,6 +134,10 @@ export const engines: readonly Engine[] = [
   { engine: 'SQLite', place: async () => ({ file: join(temporaryFolder(), 'store.db') }) },
   { engine: 'PostgreSQL', place: async () => ({ url: await (await cluster()).createDatabase() }) },
 ];
+
+function databaseOf(url: string): string {
+  return new URL(url.replace('@/', '@socket.invalid/')).pathname.slice(1);
+}
 
 /** The newest version's programs; Debian keeps them off the PATH. */
 function binaries(): string {

@@ -1,0 +1,70 @@
+/** How the subcommands on the CA's machine read their words and print: what is not understood is refused with the usage. */
+import { basename, dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CaError } from './error.ts';
+
+export const DEFAULT_FOLDER = '/etc/beacon-ca';
+export const DEFAULT_CONFIGURATION = `${DEFAULT_FOLDER}/ca.yaml`;
+
+export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-url URL [--listen HOST:PORT] [--admin LOGIN]
+                      [--client-id ID] [--github-web-url URL] [--github-api-url URL] [--provider WORD] [--json]
+       beacon ca serve [--config ${DEFAULT_CONFIGURATION}]
+       beacon ca check [--config FILE] [--json]
+       beacon ca backup --out FILE [--config FILE] [--json]
+       beacon ca restore --from FILE | --in-place [--config FILE] [--anchor SEQ:HASH]… [--json]
+       beacon ca service key ID [--out FILE] [--json]
+       beacon ca service list|check [--config FILE | --services FILE] [--json]
+       beacon policy check [--policy DIR] [--inventory FILE] [--json]
+       beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]
+       beacon records erase --person PERSON (--config FILE | --store FILE) [--json]
+       beacon records verify --store FILE | --config FILE [--anchor SEQ:HASH]… [--json]
+`;
+
+/** The values of options that were given, by name. */
+export type Values<Name extends string> = Partial<Record<Name, string>> & { json: boolean };
+
+/** Options by name, and at most `most` words besides: one that is not understood is refused, not passed over. */
+export function read<Name extends string>(
+  argv: readonly string[],
+  most: number,
+  names: readonly Name[],
+): { values: Values<Name>; positionals: string[] } {
+  const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]));
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    options: { ...options, json: { type: 'boolean' } },
+    allowPositionals: true,
+  });
+  const extra = positionals[most];
+  if (extra !== undefined)
+    throw new CaError('request-malformed', `unexpected ${JSON.stringify(extra)}: see --help`);
+  return {
+    values: { ...(values as Partial<Record<Name, string>>), json: values['json'] === true },
+    positionals,
+  };
+}
+
+/** A file of the CA's folder: beside the named configuration, or in the folder of the default one, or here. */
+export function beside(configuration: string | undefined, name: string): string {
+  return join(configuration === undefined ? DEFAULT_FOLDER : dirname(configuration), basename(name));
+}
+
+/** With the lines of the usage that are about these words; with all where there are none. */
+export function usage(text: string, words: string): CaError {
+  const own = help
+    .split(/^(?=(?:Usage:| {6}) beacon)/m)
+    .filter((line) => line.slice(7).startsWith(`beacon ${words}`));
+  const shown = own.length === 0 ? help : own.map((line) => `Usage: ${line.slice(7)}`).join('');
+  return new CaError('request-malformed', `${text}\n${shown}(see --help)`);
+}
+
+/** Writes to standard output: the product alone. */
+export function print(text: string): void {
+  process.stdout.write(text);
+}
+
+/** One line of JSON; answers exit status 0. */
+export function printJson(value: unknown): number {
+  print(`${JSON.stringify(value)}\n`);
+  return 0;
+}
