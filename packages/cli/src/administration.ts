@@ -23,7 +23,12 @@ export function addCa(program: Command, context: Context, finish: Finish): void 
     'copy the store and what belongs to it, but no keys, while the CA serves',
     finish,
   );
-  forward(ca, ['ca', 'restore'], 'put a backup where no store is, or go on with a store that was put back', finish);
+  forward(
+    ca,
+    ['ca', 'restore'],
+    'put a backup where no store is, or go on with a store that was put back',
+    finish,
+  );
   forward(ca, ['ca', 'service'], 'key, list, check: the services that may act for people', finish);
   addHosts(ca, context, finish);
   addPersons(ca, context, finish);

@@ -188,11 +188,13 @@ function measure(metrics: Metrics): MountHandler {
   return (request, response, next) => {
     const start = process.hrtime.bigint();
     response.once('close', () => {
+      const { route = 'none', code } = outcomeOf(response) ?? {};
       metrics.observeRequest(
         {
           method: request.method ?? '',
-          route: outcomeOf(response)?.route ?? 'none',
+          route,
           status: response.statusCode,
+          ...(code === undefined ? {} : { code }),
         },
         Number(process.hrtime.bigint() - start) / 1e9,
       );

@@ -9,21 +9,13 @@ export interface Metrics {
   /** The text of all figures, in the exposition format. */
   text(): Promise<string>;
   readonly contentType: string;
-  observeRequest(labels: { method: string; route: string; status: number }, seconds: number): void;
-  /** A figure that only rises; add to it with the labels it was made with. */
-  counter<Label extends string>(
-    name: string,
-    help: string,
-    labels: readonly Label[],
-  ): (values: Record<Label, string>, by?: number) => void;
+  /** `code`: of a refusal. */
+  observeRequest(
+    labels: { method: string; route: string; status: number; code?: string },
+    seconds: number,
+  ): void;
   /** A figure that is asked for when somebody reads. */
   gauge(name: string, help: string, read: () => number | Promise<number>): void;
-  histogram<Label extends string>(
-    name: string,
-    help: string,
-    labels: readonly Label[],
-    buckets: readonly number[],
-  ): (values: Record<Label, string>, value: number) => void;
 }
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
@@ -41,18 +33,21 @@ export function createMetrics(options: { readonly processFigures?: boolean } = {
     buckets: SECONDS,
     registers,
   });
+  const refusals = new Counter({
+    name: 'http_refusals_total',
+    help: 'Refused and failed requests, by the code of the problem',
+    labelNames: ['route', 'code'],
+    registers,
+  });
   return {
     text: () => registry.metrics(),
     contentType: registry.contentType,
-    observeRequest({ method, route, status }, seconds) {
+    observeRequest({ method, route, status, code }, seconds) {
+      if (code !== undefined) refusals.inc({ route, code });
       requests.observe(
         { method: METHODS.has(method) ? method : 'other', route, status: String(status) },
         seconds,
       );
-    },
-    counter(name, help, labels) {
-      const counter = new Counter({ name, help, labelNames: [...labels], registers });
-      return (values, by = 1) => counter.inc(values, by);
     },
     gauge(name, help, read) {
       new Gauge({
@@ -63,16 +58,6 @@ export function createMetrics(options: { readonly processFigures?: boolean } = {
           this.set(await read());
         },
       });
-    },
-    histogram(name, help, labels, buckets) {
-      const histogram = new Histogram({
-        name,
-        help,
-        labelNames: [...labels],
-        buckets: [...buckets],
-        registers,
-      });
-      return (values, value) => histogram.observe(values, value);
     },
   };
 }
