@@ -92,3 +92,20 @@ test('docs/operate.md names the files that init makes', () => {
   const settings = beacon(['ca', 'serve', '--help']);
   expect(settings.text).toContain('public_url');
 });
+
+test('docs/operate.md names refusals and figures that the program has', () => {
+  const page = textOf('docs/operate.md');
+  const sources = ['ca', 'server'].flatMap((name) =>
+    readdirSync(join(root, 'packages', name, 'src')).map((file) => textOf(`packages/${name}/src/${file}`)),
+  );
+  const named = (pattern: RegExp) => [...new Set([...page.matchAll(pattern)].map(([, name = '']) => name))];
+  const codes = named(/code="([a-z-]+)"/g);
+  const figures = named(/\b(beacon_[a-z]+_[a-z_]+|http_[a-z]+_(?:total|seconds))\b/g);
+  expect(codes.length).toBeGreaterThan(5);
+  expect(figures.length).toBeGreaterThan(5);
+  const missing = [...codes, ...figures].filter(
+    (name) => !sources.some((text) => text.includes(`'${name}'`)),
+  );
+  // A word that may stand without quotes, as a key.
+  expect(missing.filter((name) => !sources.some((text) => text.includes(`\n  ${name}: '`)))).toEqual([]);
+});
