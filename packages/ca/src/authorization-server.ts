@@ -27,6 +27,7 @@ import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';
 import { pruneSignIns, SignInStore, type SignInTables } from './sign-in-store.ts';
 import { registerTokenExchange } from './token-exchange.ts';
+import { recordTokenRefusals } from './token-refusals.ts';
 
 /** The tables that this half of the CA needs in its store. */
 export type AuthorizationTables = SessionTables & OauthTables & SignInTables & ProofTables;
@@ -135,6 +136,21 @@ export async function createAuthorizationServer(
     },
     onSession: rememberSession,
   });
+  recordTokenRefusals(provider, {
+    find: oauthStore.find,
+    record: async ({ person, client, code, why, path }, ctx) => {
+      await write(async (tx) => {
+        const source = await records.hide(tx, addressOf(ctx.req), person ?? 'nobody');
+        await records.append(tx, {
+          kind: 'refused',
+          ...(person === undefined ? {} : { person }),
+          service: client,
+          facts: { code, why, method: 'POST', path, source },
+        });
+      });
+    },
+    onError: (error) => log.error({ err: error }, 'a refusal was not recorded'),
+  });
   await checkClients();
   const signIn = createGithubSignIn({
     publicUrl: issuer,
@@ -153,6 +169,7 @@ export async function createAuthorizationServer(
     services,
     maxHours: options.sessionMaxHours,
     sendPage,
+    onForeignForm: (request, person) => recordSignInRefusal(request, 'form-foreign', person),
   });
   const withBrowser = createBrowserSessions(issuer, options.signingJwk, signIns);
   const answerByProvider = provider.callback();
@@ -192,7 +209,11 @@ export async function createAuthorizationServer(
   async function takeDevice(request: BrowserRequest, response: ServerResponse): Promise<void> {
     const refusal = await devicePages.refuse(request);
     if (refusal === undefined) return toProvider(request, response);
-    if (request.session.signIn !== undefined && refusal.ends) await endSignIn(request);
+    const { signIn: ended } = request.session;
+    if (ended !== undefined && refusal.ends) {
+      await recordSignInRefusal(request, 'codes-wrong', ended.person);
+      await endSignIn(request);
+    }
     sendPage(response, refusal.status, refusal.page);
   }
 
@@ -203,19 +224,27 @@ export async function createAuthorizationServer(
     } catch (error) {
       if (!(error instanceof SignInRefusal)) throw error;
       const { code, person } = error;
-      await write(async (tx) => {
-        const source = await records.hide(tx, addressOf(request), person ?? 'nobody');
-        await records.append(tx, {
-          kind: 'sign-in-refused',
-          ...(person === undefined ? {} : { person }),
-          facts: { code, source },
-        });
-      });
+      await recordSignInRefusal(request, code, person);
       // The message alone: the errors below passport carry GitHub's answer with them.
       if (error.cause instanceof Error)
         log.warn({ code, reason: error.cause.message.slice(0, 200) }, 'a sign-in failed');
       sendPage(response, error.status, messagePage('Not signed in', error.message));
     }
+  }
+
+  async function recordSignInRefusal(
+    request: IncomingMessage,
+    code: string,
+    person: string | undefined,
+  ): Promise<void> {
+    await write(async (tx) => {
+      const source = await records.hide(tx, addressOf(request), person ?? 'nobody');
+      await records.append(tx, {
+        kind: 'sign-in-refused',
+        ...(person === undefined ? {} : { person }),
+        facts: { code, source },
+      });
+    });
   }
 
   /** Forgets a sign-in that will not be used, here and at GitHub. */

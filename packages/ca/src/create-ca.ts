@@ -41,7 +41,7 @@ import { openRules, type RuleBook, type RuleFiles, rulesRecord } from './rules.t
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { caMigrations } from './store.ts';
-import { recordingRefusals } from './write.ts';
+import { proofReplayed, recordingRefusals, recordRefusal, recordUnreadable } from './write.ts';
 
 export interface CaOptions extends RuleFiles {
   readonly publicUrl: string;
@@ -164,13 +164,14 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     authenticate: async (credentials, access) => {
       const caller = await authorization.authenticate(credentials);
       if (access === 'read' && !(await commit.write((tx) => consumeProof(tx, caller.proof)))) {
-        throw new CaError(
-          'proof-replayed',
-          'this DPoP proof was used before: make a new one for each request',
-        );
+        const error = proofReplayed();
+        const { method, path, ip } = credentials.request;
+        await recordRefusal(ca, caller, error, { facts: { method, path }, ip });
+        throw error;
       }
       return caller;
     },
+    onRefused: (refused) => recordUnreadable(ca, refused),
     callerKey: (caller) => caller.person,
     toProblem,
     log: options.log,

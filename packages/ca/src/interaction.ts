@@ -22,6 +22,8 @@ export interface InteractionOptions {
   readonly services: ReadonlyMap<string, OauthService>;
   readonly maxHours: number;
   readonly sendPage: (response: ServerResponse, status: number, page: Page) => void;
+  /** Records that a signed-in person's browser sent a form that was not ours. */
+  readonly onForeignForm: (request: BrowserRequest, person: string) => Promise<void>;
 }
 
 export interface Interactions {
@@ -118,6 +120,7 @@ export function createInteractions(options: InteractionOptions): Interactions {
         return sendPage(response, 400, gone);
       }
       if (xsrf === undefined || form?.get('xsrf') !== xsrf) {
+        await options.onForeignForm(request, signIn.person);
         return sendPage(
           response,
           403,

@@ -230,7 +230,7 @@ function sessionRoutes(ca: Ca): readonly Route[] {
           read_at: readAt.toISOString(),
           organizations: [...organizations.in],
           teams: [...teams.in],
-          unknown: [...organizations.unknown, ...teams.unknown],
+          unknown: [...organizations.unknown, ...teams.unknown.map(({ id, why }) => ({ id, why }))],
         };
         return {
           status: 200,

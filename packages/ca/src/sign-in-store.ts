@@ -1,9 +1,16 @@
 /**
  * What is remembered of a browser between GitHub's answer and the person's decision here: a few minutes, once. The
  * cookie's random id stands in the store as its SHA-256 and the content (the GitHub token among it) sealed. Wrong device
- * codes are counted here too, per network address, for all replicas.
+ * codes are counted here too, per network address (all of an IPv6 network of 64 bits is one), for all replicas.
  */
-import type { Database, GroupCommit, Migrations, Sealer, Transaction } from '@beacon/server';
+import {
+  addressKey,
+  type Database,
+  type GroupCommit,
+  type Migrations,
+  type Sealer,
+  type Transaction,
+} from '@beacon/server';
 import { type SessionData, Store } from 'express-session';
 import { keyOf } from './oauth-store.ts';
 
@@ -125,14 +132,14 @@ export class SignInStore extends Store {
     const row = await this.#options.database
       .selectFrom('code_guesses')
       .selectAll()
-      .where('address_key', '=', keyOf(address))
+      .where('address_key', '=', keyOf(addressKey(address)))
       .executeTakeFirst();
     return row === undefined || row.window_ends_at <= now().getTime() ? 0 : row.wrong;
   }
 
   async countWrongCode(address: string): Promise<void> {
     const { now } = this.#options;
-    const address_key = keyOf(address);
+    const address_key = keyOf(addressKey(address));
     await this.#options.write(async (tx) => {
       const nowMs = now().getTime();
       await tx

@@ -2,7 +2,7 @@
  * The one way in which a request of a person changes the store: its proof is used up in the same transaction, so a
  * replay can never win a race, and the session and the person are looked at once more where nothing can come between.
  */
-import type { Route } from '@beacon/server';
+import { kindOf, type RefusedCaller, type Route, ServerError } from '@beacon/server';
 import type { Caller } from './access-token.ts';
 import type { Ca, Tx } from './ca.ts';
 import { CaError } from './error.ts';
@@ -22,7 +22,7 @@ export async function write<T>(ca: Ca, caller: Caller, unit: (tx: Tx) => Promise
 /** A value and not an exception: a flood of replays must not undo the group that it shares a commit with. */
 async function refuseCaller(ca: Ca, caller: Caller, tx: Tx): Promise<CaError | undefined> {
   if (!(await consumeProof(tx, caller.proof))) {
-    return new CaError('proof-replayed', 'this DPoP proof was used before: make a new one for each request');
+    return proofReplayed();
   }
   if (!(await ca.sessions.isAlive(tx, caller.sessionId, ca.now()))) {
     return new CaError('session-ended', 'your session has ended: run `beacon login`');
@@ -33,6 +33,10 @@ async function refuseCaller(ca: Ca, caller: Caller, tx: Tx): Promise<CaError | u
   return undefined;
 }
 
+export function proofReplayed(): CaError {
+  return new CaError('proof-replayed', 'this DPoP proof was used before: make a new one for each request');
+}
+
 /** What a record of a refusal says beyond who was refused. */
 export interface RefusalFacts {
   readonly host?: string;
@@ -40,7 +44,7 @@ export interface RefusalFacts {
   readonly ip: string;
 }
 
-const recorded = new WeakSet<CaError>();
+const recorded = new WeakSet<Error>();
 
 /**
  * Keeps one record of a refusal, with the rule that refused; the proof is used up with it. An error that has its record
@@ -49,7 +53,7 @@ const recorded = new WeakSet<CaError>();
 export async function recordRefusal(
   ca: Ca,
   caller: Caller,
-  error: CaError,
+  error: CaError | ServerError,
   { host, facts, ip }: RefusalFacts,
 ): Promise<void> {
   if (recorded.has(error)) return;
@@ -82,4 +86,16 @@ export function recordingRefusals(ca: Ca, route: Route): Route {
       }
     },
   };
+}
+
+/**
+ * Records that a known caller sent what cannot be read. Who is over a limit leaves a log line alone, so that asking too
+ * often fills no disk; neither do strangers leave records, for anybody can be one.
+ */
+export async function recordUnreadable(
+  ca: Ca,
+  { caller, error, request: { method, path, ip } }: RefusedCaller<Caller>,
+): Promise<void> {
+  if (error instanceof ServerError && kindOf(error.code) === 'invalid')
+    await recordRefusal(ca, caller, error, { facts: { method, path }, ip });
 }

@@ -18,6 +18,7 @@ import {
   type RecordTables,
   recordMigrations,
 } from '@beacon/server';
+import { sql } from 'kysely';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import type { Caller } from '../src/access-token.ts';
 import {
@@ -310,6 +311,21 @@ export class Lab {
     await this.down();
     await this.standin.close();
     rmSync(this.folder, { recursive: true });
+  }
+
+  /** From now on nothing can be added to or changed in this table; all the rest of the store is well. */
+  async breakTable(table: string): Promise<void> {
+    for (const change of ['insert', 'update'])
+      await sql
+        .raw(
+          `create trigger break_${table}_${change} before ${change} on ${table} begin select raise(fail, 'disk I/O error'); end`,
+        )
+        .execute(this.database);
+  }
+
+  async mendTable(table: string): Promise<void> {
+    for (const change of ['insert', 'update'])
+      await sql.raw(`drop trigger break_${table}_${change}`).execute(this.database);
   }
 
   /** Every byte that the store has on disk. */

@@ -163,6 +163,18 @@ describe('memberships change', () => {
 });
 
 describe('what is unknown', () => {
+  test('O8: a team behind a single sign-on denies, and says whose single sign-on it is', async () => {
+    const una = await ca.login('una');
+    const denied = await ca.sign(una);
+    expect(refusal(denied)).toEqual({ status: 403, code: 'policy-denied' });
+    expect(denied.body['denial'].missing).toContainEqual({
+      kind: 'sso',
+      organization: 'github:7100',
+      name: 'single',
+    });
+    expect(denied.body['detail']).toContain('sign in to the single sign-on of single');
+  });
+
   test('a membership behind a single sign-on denies, and says to sign in there', async () => {
     const policy = `${policyText}
 @id("single-logs-in") permit (principal in Org::"github:7100", action == Action::"ssh", resource in Pool::"web");`;

@@ -56,6 +56,13 @@ describe.each(engines)('sign-ins on $engine', ({ place }) => {
     expect(await get('tree')).toBeNull();
   });
 
+  test('O14: counts the wrong codes of an IPv6 network of 64 bits together', async () => {
+    await store.countWrongCode('2001:db8:0:7::1');
+    await store.countWrongCode('2001:db8:0:7:ffff:1:2:3');
+    expect(await store.wrongCodes('2001:0db8::7:0:0:0:9')).toBe(2);
+    expect(await store.wrongCodes('2001:db8:0:8::1')).toBe(0);
+  });
+
   test('counts wrong codes per address for ten minutes', async () => {
     await Promise.all(Array.from({ length: 7 }, () => store.countWrongCode('192.0.2.1')));
     expect(await store.wrongCodes('192.0.2.1')).toBe(7);

@@ -6,7 +6,7 @@ import { type CircuitOptions, withCircuit } from './circuit.ts';
 import { createConnection } from './connection.ts';
 import { GitHubError } from './error.ts';
 import { askIdentity, findIdentity, type Identity } from './identity.ts';
-import { askMemberships, type Memberships } from './memberships.ts';
+import { askMemberships, type Memberships, type UnknownMembership } from './memberships.ts';
 
 export interface GitHubSettings {
   /** `https://api.github.com`, or `https://<host>/api/v3` of a GitHub Enterprise Server. `http:` on loopback only. */
@@ -113,7 +113,18 @@ export function createGitHub(settings: GitHubSettings): GitHub {
           return { id: `${provider}:${id}`, why, ...(name === undefined ? {} : { name }) };
         }),
       });
-      return { organizations: withProvider(organizations), teams: withProvider(teams), readAt };
+      const teamsFound = withProvider(teams);
+      const unknownTeams = teamsFound.unknown.map((team): UnknownMembership => {
+        const hider = teams.hiddenBy.get(withoutProvider(team.id, provider));
+        if (hider === undefined) return team;
+        const name = names.get(hider);
+        return { ...team, organization: `${provider}:${hider}`, ...(name === undefined ? {} : { name }) };
+      });
+      return {
+        organizations: withProvider(organizations),
+        teams: { in: teamsFound.in, unknown: unknownTeams },
+        readAt,
+      };
     },
     async findPersonByLogin(login) {
       if (!isLogin(login)) throw configuration('What was given', 'a login at GitHub');

@@ -22,6 +22,8 @@ export interface UnknownMembership {
   /** The organisation's login now, when it could be asked; only to be shown. */
   readonly name?: string;
   readonly why: UnknownReason;
+  /** For a team: the organisation whose single sign-on hides it, where that can be told. */
+  readonly organization?: string;
 }
 
 export interface Memberships {
@@ -50,6 +52,11 @@ interface Found {
   readonly unknown: Map<string, UnknownReason>;
 }
 
+interface FoundTeams extends Found {
+  /** By team, the organisation whose single sign-on hides it. */
+  readonly hiddenBy: Map<string, string>;
+}
+
 const NAME_TIMEOUT_MS = 1000;
 const noTeams: Seen<ReturnType<typeof readTeam>> = { rows: [], hidden: new Set() };
 
@@ -58,7 +65,7 @@ export async function askMemberships(
   connection: Connection,
   token: string,
   named: NamedIds,
-): Promise<{ organizations: Found; teams: Found; names: Map<string, string> }> {
+): Promise<{ organizations: Found; teams: FoundTeams; names: Map<string, string> }> {
   const credential = { authorization: `bearer ${token}`, token };
   const found = await connection.converse(credential, async (conversation) => {
     const [own, teams] = await Promise.all([
@@ -83,7 +90,11 @@ export async function askMemberships(
       teams.rows.filter(({ organization }) => active.has(organization)).map(({ id }) => id),
     );
     const absentTeams = [...new Set(named.teams)].filter((id) => !inTeams.has(id));
-    const teamsFound: Found = { in: named.teams.filter((id) => inTeams.has(id)), unknown: new Map() };
+    const teamsFound: FoundTeams = {
+      in: [...new Set(named.teams.filter((id) => inTeams.has(id)))],
+      unknown: new Map(),
+      hiddenBy: new Map(),
+    };
     const question = isGitHubAppToken(token) ? askInstallations : askOneByOne;
     const nothing = await question(conversation, absent, absentTeams.length > 0, organizations);
 
@@ -96,11 +107,15 @@ export async function askMemberships(
       const open =
         home === undefined ? elsewhere : hidden.has(home) ? 'sso' : organizations.unknown.get(home);
       const why = own.refused ?? teams.refused ?? open;
-      if (why !== undefined) teamsFound.unknown.set(id, why);
+      if (why === undefined) continue;
+      teamsFound.unknown.set(id, why);
+      const hider = home ?? (hidden.size === 1 ? [...hidden].join() : undefined);
+      if (why === 'sso' && hider !== undefined && hidden.has(hider)) teamsFound.hiddenBy.set(id, hider);
     }
-    return { organizations, teams: { ...teamsFound, in: [...new Set(teamsFound.in)] } };
+    return { organizations, teams: teamsFound };
   });
-  const names = await askNames(connection, credential, [...found.organizations.unknown.keys()]);
+  const toName = new Set([...found.organizations.unknown.keys(), ...found.teams.hiddenBy.values()]);
+  const names = await askNames(connection, credential, [...toName]);
   return { ...found, names };
 }
 

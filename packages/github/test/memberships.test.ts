@@ -102,7 +102,10 @@ describe.each(['github-app', 'oauth-app'] as const)('memberships read with the t
     const asked = { organizations: [`github:${ACME}`], teams: [`github:${OPS}`] };
     expect(await world.github.readMemberships(token, asked)).toMatchObject({
       organizations: { in: [], unknown: [{ id: `github:${ACME}`, name: 'acme', why: 'sso' }] },
-      teams: { in: [], unknown: [{ id: `github:${OPS}`, why: 'sso' }] },
+      teams: {
+        in: [],
+        unknown: [{ id: `github:${OPS}`, why: 'sso', organization: `github:${ACME}`, name: 'acme' }],
+      },
     });
     state.setSsoSession(ACME, MONA, true);
     expect(await world.github.readMemberships(token, asked)).toMatchObject({

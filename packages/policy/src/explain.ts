@@ -33,6 +33,8 @@ function explainMissing(missing: Missing): string {
     case 'sso':
       return `sign in to the single sign-on of ${missing.name ?? `organisation ${missing.organization}`}, then log in again`;
     case 'unknown':
+      if (missing.why === 'sso')
+        return `sign in to the single sign-on of the organisation of ${missing.of} ${missing.id}, then log in again`;
       return missing.why === 'not-installed'
         ? `have the app installed where ${missing.of} ${missing.id} can be seen: whether you belong to it is unknown`
         : `log in again: whether you belong to ${missing.of} ${missing.id} could not be read`;

@@ -192,7 +192,10 @@ function missingTeam(
   if (unknown.why !== 'sso') return { kind: 'unknown', of: 'team', id, why: unknown.why };
   const organization = own ?? onlyOne;
   if (organization !== undefined) return sso(organization);
-  if (unknown.organization !== undefined) return { kind: 'sso', organization: unknown.organization };
+  if (unknown.organization !== undefined) {
+    const { organization: id, name } = unknown;
+    return sso({ id, why: 'sso', ...(name === undefined ? {} : { name }) });
+  }
   return { kind: 'unknown', of: 'team', id, why: 'sso' };
 }
 

@@ -8,7 +8,7 @@ import type { AuthorityAction, HostFacts } from './inventory.ts';
 /** Why a membership could not be established. */
 export type WhyUnknown = 'sso' | 'not-installed' | 'refused';
 
-/** `organization`: for a team, the id of its organisation where it is known. */
+/** `organization`: for a team, the id of its organisation where it is known. `name` is always an organisation's. */
 export interface UnknownMembership {
   readonly id: string;
   readonly why: WhyUnknown;

@@ -36,12 +36,13 @@ describe('explaining a decision', () => {
       { kind: 'sso', organization: 'github:7' },
       { kind: 'unknown', of: 'organization', id: 'github:7', why: 'not-installed' },
       { kind: 'unknown', of: 'team', id: 'github:8', why: 'refused' },
+      { kind: 'unknown', of: 'team', id: 'github:11', why: 'sso' },
       { kind: 'team', id: 'github:9' },
       { kind: 'organization', id: 'github:10' },
     ]);
     const lines = text.split('\n');
-    expect(lines).toHaveLength(12);
-    expect(new Set(lines).size).toBe(12);
+    expect(lines).toHaveLength(13);
+    expect(new Set(lines).size).toBe(13);
     for (const part of [
       '90s or less',
       'login deploy',
@@ -52,6 +53,7 @@ describe('explaining a decision', () => {
       'team github:8',
       'team github:9',
       'github:10',
+      'single sign-on of the organisation of team github:11',
       '3 more',
     ]) {
       expect(text).toContain(part);

@@ -90,6 +90,10 @@ describe('what is missing', () => {
     expect(
       denied({ ...ssh, login: 'beacon', person: person(ofOrganization, unknownOrganization) }).missing,
     ).toEqual([{ kind: 'sso', organization: 'github:9' }]);
+    const named = { in: [], unknown: [{ ...ofOrganization.unknown[0], id: 'github:42', why: 'sso' as const, name: 'acme' }] };
+    expect(denied({ ...ssh, login: 'beacon', person: person(named, memberOf()) }).missing).toEqual([
+      { kind: 'sso', organization: 'github:9', name: 'acme' },
+    ]);
     const notInstalled = { in: [], unknown: [{ id: 'github:7', why: 'not-installed' as const }] };
     expect(denied({ ...ssh, person: person(memberOf(), notInstalled) }).missing).toContainEqual({
       kind: 'unknown',

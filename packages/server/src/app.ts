@@ -15,7 +15,7 @@ import { rewriteHeaders, trustProxies } from './peer.ts';
 import { refusalOf } from './problem.ts';
 import { sendAnswer, sendRefusal } from './response.ts';
 import type { Credentials, Refusal, Route } from './route.ts';
-import { answerRequest } from './route-checks.ts';
+import { answerRequest, type RefusedCaller } from './route-checks.ts';
 import { groupByPath, routeFor, toExpressPath } from './route-table.ts';
 
 export type MountHandler = (
@@ -34,6 +34,11 @@ export interface AppOptions<Caller> {
   readonly routes: readonly Route[];
   /** Who is asking, for a route's word of access (never `public`). Throws what `toProblem` or this package knows. */
   readonly authenticate: (credentials: Credentials, access: string) => Promise<Caller>;
+  /**
+   * Called when a check after `authenticate` refuses a caller, before the refusal is sent; when it rejects, that is what
+   * is answered.
+   */
+  readonly onRefused?: (refused: RefusedCaller<Caller>) => Promise<void>;
   /** A stable text for a caller: limits count by it, and it stands in the log. */
   readonly callerKey?: (caller: Caller) => string;
   /** What an error of the program says over the wire; undefined leaves it to this package, which knows its own. */

@@ -35,7 +35,7 @@ export { type Listening, type ListenOptions, listen, requireProtection, type Tls
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { isMigrated, type Migrations, migrate } from './migration.ts';
-export { trustProxies } from './peer.ts';
+export { addressKey, trustProxies } from './peer.ts';
 export {
   type ChainOptions,
   type ChainVerdict,
@@ -68,6 +68,7 @@ export {
   type RouteInput,
   routeDefiner,
 } from './route.ts';
+export type { RefusedCaller } from './route-checks.ts';
 export { scrubDeleted } from './scrub.ts';
 export { createSealer, type Sealer } from './seal.ts';
 export { readSecretFile, type SecretFileOptions } from './secret-file.ts';

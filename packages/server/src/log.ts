@@ -1,11 +1,11 @@
 /**
- * Structured logs, one JSON line each, through the redaction of `redaction.ts`. One line for every request: no query, no
- * header, no body; a refused or failed one with its code, and the cause of a failure under the id that the caller was told.
+ * Structured logs, one JSON line each, through the redaction of `redaction.ts`. One line for every request: its route, the
+ * path but for segments that could be secrets, no query, no header, no body; a refused or failed one with its code, and the cause of a failure under the id that the caller was told.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { pinoHttp } from 'pino-http';
-import { redact, redactText } from './redaction.ts';
+import { redact, redactPath, redactText } from './redaction.ts';
 
 export type Log = Logger;
 
@@ -77,7 +77,8 @@ export function logRequests(log: Log): RequestLog {
       const outcome = outcomeOf(response);
       return {
         method: request.method,
-        path: outcome?.path,
+        route: outcome?.route,
+        path: redactPath(outcome?.path ?? ''),
         ip: outcome?.ip,
         status: response.statusCode,
         ...(outcome?.code === undefined ? {} : { code: outcome.code }),

@@ -43,6 +43,19 @@ export function redactText(text: string): string {
   return text.replace(SECRET_TEXT, REDACTED).replace(QUERY, '');
 }
 
+/** What our paths are made of: words, numbers, names and ids. Tokens and codes have capitals, or run longer. */
+const PATH_SEGMENT = /^(?:[a-z0-9]{1,26}(?:[._:-][a-z0-9]{1,26}){0,8})?$/;
+const MAX_SEGMENTS = 8;
+
+/** A path that may be logged: a segment that could be a secret, and what comes after the eighth, is a star. */
+export function redactPath(path: string): string {
+  const [first = '', ...segments] = path.split('/', MAX_SEGMENTS + 2);
+  const shown = segments.map((segment, at) =>
+    at < MAX_SEGMENTS && PATH_SEGMENT.test(segment) ? segment : '*',
+  );
+  return [first === '' ? '' : '*', ...shown].join('/');
+}
+
 function redactError(error: Error, depth: number): unknown {
   const code = 'code' in error ? error.code : undefined;
   return {

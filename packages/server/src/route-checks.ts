@@ -14,9 +14,17 @@ import { announcesBody, parseBody, readBody } from './request-body.ts';
 import type { Answer, Credentials, ErasedInput, RequestFacts, Route } from './route.ts';
 import { describeIssues, formatIssues } from './schema-issue.ts';
 
+/** A caller who is known, and what refused the request before the route saw it. */
+export interface RefusedCaller<Caller> {
+  readonly caller: Caller;
+  readonly error: unknown;
+  readonly request: RequestFacts;
+}
+
 /** What the checks need of the app. */
 export interface RouteSettings<Caller> {
   readonly authenticate: (credentials: Credentials, access: string) => Promise<Caller>;
+  readonly onRefused?: (refused: RefusedCaller<Caller>) => Promise<void>;
   readonly callerKey?: (caller: Caller) => string;
   readonly limits?: Limits;
   readonly maxBodyBytes?: number;
@@ -92,7 +100,13 @@ export async function answerRequest<Caller>(exchange: Exchange<Caller>): Promise
   const facts = factsOf(request, response, publicUrl);
   const findings: Findings = { rawBody: Buffer.alloc(0) };
   return withinTime(options.timeoutMs ?? 30_000, gone, async (signal) => {
-    for (const check of checks) await check(exchange, findings, facts);
+    try {
+      for (const check of checks) await check(exchange, findings, facts);
+    } catch (error) {
+      if (findings.caller !== undefined)
+        await options.onRefused?.({ caller: findings.caller as Caller, error, request: facts });
+      throw error;
+    }
     const input = { params: undefined, query: undefined, body: undefined, caller: undefined, ...findings };
     return route.handle({ ...input, request: facts, signal } satisfies ErasedInput);
   });

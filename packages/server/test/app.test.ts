@@ -546,6 +546,32 @@ describe('limits', () => {
 });
 
 describe('the log', () => {
+  test('T8, L7: shows no segment of a path that could be a secret, and never a long path', async () => {
+    const app = await startApp({ routes: [echo] });
+    const planted = [
+      'gho_16C7e42F292c6912E7710c838347Ae178B4a',
+      'BBBB-CDFG',
+      '0123456789abcdef0123456789abcdef01234567',
+      'x'.repeat(40),
+      '%67ho_planted',
+      'eyJhbGciOiJFZERTQSJ9.e30.c2ln',
+    ];
+    for (const secret of planted) await ask(app, `/v1/things/${secret}`);
+    await ask(app, `/${'a/'.repeat(2_000)}`);
+    await ask(app, '/v1/things/web-01.example/github:583231/01h455vb4pex5vsknk084sn02q');
+    const lines = app
+      .log()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    for (const secret of planted) expect(app.log()).not.toContain(secret);
+    expect(lines[0]).toMatchObject({ route: '/v1/things/{name}', path: '/v1/things/*' });
+    expect(lines.at(-2)).toMatchObject({ path: '/a/a/a/a/a/a/a/a/*' });
+    expect(lines.at(-1)).toMatchObject({
+      path: '/v1/things/web-01.example/github:583231/01h455vb4pex5vsknk084sn02q',
+    });
+  });
+
   test('has one line a request, without query, headers and body', async () => {
     const app = await startApp({ routes: [named, echo] });
     await ask(app, '/v1/me', {
@@ -563,6 +589,7 @@ describe('the log', () => {
     expect(lines[0]).toMatchObject({
       level: 'info',
       method: 'GET',
+      route: '/v1/me',
       path: '/v1/me',
       status: 200,
       caller: 'ann',
