@@ -36,10 +36,10 @@ export interface DevicePages extends ProviderPages {
 const again = { href: paths.device, label: 'Start again' };
 const PROBLEMS: Readonly<Record<string, string>> = {
   NoCodeError: 'Type the code first.',
-  NotFoundError: 'There is no such code. Look at your terminal again.',
-  ExpiredError: 'That code has expired. Start again in your terminal.',
-  AlreadyUsedError: 'That code was used before. Start again in your terminal.',
 };
+/** One answer for all of them: a wrong guess does not tell whether the code was ever one (ATTACKS Q6). */
+const NOT_WAITING =
+  'There is no such code, or it has expired or was used before. Look at your terminal again, or start again there.';
 /** What oidc-provider raises for a code that is not one that waits. */
 const GUESSES = new Set(['NotFoundError', 'ExpiredError', 'AlreadyUsedError']);
 
@@ -64,7 +64,9 @@ export function createDevicePages(options: DevicePagesOptions): DevicePages {
       const problem =
         error === undefined
           ? undefined
-          : (PROBLEMS[error.name] ?? 'That did not work. Start again in your terminal.');
+          : GUESSES.has(error.name)
+            ? NOT_WAITING
+            : (PROBLEMS[error.name] ?? 'That did not work. Start again in your terminal.');
       show(
         ctx,
         deviceCodePage({

@@ -87,6 +87,20 @@ describe('a reload', () => {
     expect((await ca.loginAtPortal('kim')).person).toBe('github:105');
   });
 
+  test('P5: older policies that come back are recorded under their own version, and every decision names it', async () => {
+    const [old] = [ca.running.ca.policy.version];
+    await ca.running.reload(files(ADA_ALONE));
+    const newer = ca.running.ca.policy.version;
+    await ca.running.reload(files(policyText));
+    const loaded = (await ca.records()).filter(({ kind }) => kind === 'rules-loaded').slice(-2);
+    expect(loaded.map(({ facts }) => facts?.['policy_version'])).toEqual([newer, old]);
+    expect((await ca.sign(lin)).status).toBe(201);
+    expect((await ca.lastRecord()).facts?.['policy_version']).toBe(old);
+    await ca.restart();
+    const restarted = (await ca.records()).filter(({ kind }) => kind === 'rules-loaded').at(-1);
+    expect(restarted?.facts?.['policy_version']).toBe(old);
+  });
+
   test('P4: under load each decision uses exactly one version, the one it records', async () => {
     const versions = new Map<string, boolean>();
     versions.set(ca.running.ca.policy.version, true);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { type Certificate, decodeCertificate } from '../src/certificate.ts';
 import { generateKey } from '../src/key.ts';
+import type { Signer } from '../src/signature.ts';
 import { type VerifyCertificateOptions, verifyCertificate } from '../src/verify-certificate.ts';
 import { authority, codeOf, inner, type RawFields, rawCertificate, rawOptions } from './raw-certificate.ts';
 
@@ -96,6 +97,48 @@ describe('verifyCertificate', () => {
     ['at no time', Number.NaN, 'certificate-not-yet-valid'],
   ])('C9: has no leeway: %s', async (_, ms, code) => {
     expect(await verdict({}, { now: new Date(ms) })).toBe(code);
+  });
+
+  test('C7: refuses a grant, or any other part, cut from one certificate and pasted into another of the same CA', async () => {
+    const grant = (host: string) => ({
+      extensions: rawOptions(['grant@beacon', inner(`{"v":1,"host":"${host}"}`)]),
+    });
+    const signatures: Buffer[] = [];
+    const keeping: Signer = {
+      publicKey: authority.publicKey,
+      sign: async (data) => {
+        const signature = await authority.sign(data);
+        signatures.push(signature);
+        return signature;
+      },
+    };
+    const one: Partial<RawFields> = { ...grant('build-01') };
+    const two: Partial<RawFields> = {
+      nonce: Buffer.alloc(32, 8),
+      publicKey: generateKey('ssh-ed25519').publicKey,
+      serial: 8n,
+      keyId: 'beacon/0123456789abcdefghjkmnpqrt/github:42',
+      principals: ['deploy@build-02'],
+      validAfter: BigInt(BEGIN + 30),
+      validBefore: BigInt(END + 3600),
+      criticalOptions: rawOptions(['source-address', inner('192.0.2.0/24')]),
+      ...grant('build-02'),
+    };
+    for (const whole of [one, two]) decodeCertificate(await rawCertificate(whole, keeping));
+    const pasting = (signature: Buffer | undefined): Signer => ({
+      publicKey: authority.publicKey,
+      sign: () => signature ?? Buffer.alloc(0),
+    });
+    const pasted = (changes: Partial<RawFields>, signature: Buffer | undefined) =>
+      codeOf(async () => decodeCertificate(await rawCertificate(changes, pasting(signature))));
+    expect(await pasted(one, signatures[0])).toBeUndefined();
+    expect(await pasted(two, signatures[1])).toBeUndefined();
+    for (const part of Object.keys(two) as (keyof RawFields)[])
+      expect([part, await pasted({ ...one, [part]: two[part] }, signatures[0])]).toEqual([
+        part,
+        'signature-wrong',
+      ]);
+    expect(await pasted(one, signatures[1])).toBe('signature-wrong');
   });
 
   test.each([
