@@ -3,7 +3,7 @@
  * or whoever holds a code or a refresh token of a person. Strangers leave a log line alone, for anybody can be one and
  * would fill the store. "Not yet" (RFC 8628 section 3.5) is no refusal.
  */
-import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
+import type { errors, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { OauthStore } from './oauth-store.ts';
 
 export interface TokenRefusal {

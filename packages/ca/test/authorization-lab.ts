@@ -18,8 +18,8 @@ import {
   type RecordTables,
   recordMigrations,
 } from '@beacon/server';
-import { sql } from 'kysely';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
+import { sql } from 'kysely';
 import type { Caller } from '../src/access-token.ts';
 import {
   type AuthorizationServer,
@@ -313,12 +313,12 @@ export class Lab {
     rmSync(this.folder, { recursive: true });
   }
 
-  /** From now on nothing can be added to or changed in this table; all the rest of the store is well. */
-  async breakTable(table: string): Promise<void> {
+  /** From now on nothing can be added to or changed in this table, of rows for which `when` holds; all the rest is well. */
+  async breakTable(table: string, when = '1'): Promise<void> {
     for (const change of ['insert', 'update'])
       await sql
         .raw(
-          `create trigger break_${table}_${change} before ${change} on ${table} begin select raise(fail, 'disk I/O error'); end`,
+          `create trigger break_${table}_${change} before ${change} on ${table} when ${when} begin select raise(fail, 'disk I/O error'); end`,
         )
         .execute(this.database);
   }

@@ -90,7 +90,10 @@ describe('what is missing', () => {
     expect(
       denied({ ...ssh, login: 'beacon', person: person(ofOrganization, unknownOrganization) }).missing,
     ).toEqual([{ kind: 'sso', organization: 'github:9' }]);
-    const named = { in: [], unknown: [{ ...ofOrganization.unknown[0], id: 'github:42', why: 'sso' as const, name: 'acme' }] };
+    const named = {
+      in: [],
+      unknown: [{ ...ofOrganization.unknown[0], id: 'github:42', why: 'sso' as const, name: 'acme' }],
+    };
     expect(denied({ ...ssh, login: 'beacon', person: person(named, memberOf()) }).missing).toEqual([
       { kind: 'sso', organization: 'github:9', name: 'acme' },
     ]);
