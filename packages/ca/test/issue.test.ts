@@ -34,11 +34,13 @@ async function expectRefused(ask: () => Promise<Reply>, status: number, code: st
   return reply;
 }
 
-/** What a malformed request must leave behind: the answer, and nothing at all in the store. */
+/** What a malformed request must leave behind: the answer and one record, and nothing else in the store. */
 async function expectMalformed(ask: () => Promise<Reply>, code = 'body-malformed'): Promise<void> {
   const [records, serials] = [(await ca.records()).length, await ca.serials()];
   expect(refusal(await ask())).toEqual({ status: 400, code });
-  expect([(await ca.records()).length, await ca.serials()]).toEqual([records, serials]);
+  // The refusal's own, and nothing else.
+  expect([(await ca.records()).length, await ca.serials()]).toEqual([records + 1, serials]);
+  expect(await ca.lastRecord()).toMatchObject({ kind: 'refused', facts: { code } });
 }
 
 describe('what a request may say', () => {
