@@ -4,8 +4,10 @@
  */
 import { dirname, resolve } from 'node:path';
 import { readConfiguration, requireProtection, ServerError, trustProxies } from '@beacon/server';
+import { isSourceAddressList } from '@beacon/ssh/source-address';
 import { z } from 'zod';
 import { CaError } from './error.ts';
+import { COMMAND_LINE_CLIENT } from './oauth-client.ts';
 import { DEFAULT_RETENTION } from './retention.ts';
 
 const path = z.string().min(1);
@@ -287,7 +289,14 @@ const service = z.strictObject({
       'what it may do: begin logins, exchange tokens made for it, ask for the two kinds of certificate',
     ),
   source_addresses: z
-    .array(z.string().regex(/^[0-9a-fA-F.:]+(\/\d{1,3})?$/))
+    .array(
+      z
+        .string()
+        .refine(
+          (text) => !text.includes(',') && isSourceAddressList(text),
+          'an address or a network without bits behind its mask was expected, such as 192.0.2.10 or 192.0.2.0/24',
+        ),
+    )
     .max(16)
     .default([])
     .describe('where it connects to hosts from; its run certificates work from there alone'),
@@ -305,6 +314,11 @@ export interface Service extends z.infer<typeof service> {
 /** The reviewed list of services, by id. Throws ServerError `configuration`, CaError `services` for a private key in it. */
 export function readServices(file: string): ReadonlyMap<string, Service> {
   const { services } = readPublicServices(file);
+  if (Object.hasOwn(services, COMMAND_LINE_CLIENT))
+    throw new CaError(
+      'services',
+      `${file}: ${COMMAND_LINE_CLIENT} is the command line itself and stands in no file: give the service another id`,
+    );
   return new Map(Object.entries(services).map(([id, entry]) => [id, { id, ...entry }]));
 }
 

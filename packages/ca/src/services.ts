@@ -2,9 +2,7 @@
 import type { Ca } from './ca.ts';
 import type { Service } from './configuration.ts';
 import { CaError } from './error.ts';
-
-/** The public client of `beacon login`. */
-export const COMMAND_LINE = 'beacon-cli';
+import { COMMAND_LINE_CLIENT } from './oauth-client.ts';
 
 export type ServiceRight = Service['may'][number];
 
@@ -16,7 +14,8 @@ export function refuseService(ca: Ca, service: string, right: ServiceRight): voi
 
 /** The refusal that {@link refuseService} throws, if any. */
 export function serviceRefusal(ca: Ca, service: string, right: ServiceRight): CaError | undefined {
-  if (service === COMMAND_LINE || ca.services.get(service)?.may.includes(right) === true) return undefined;
+  if (service === COMMAND_LINE_CLIENT || ca.services.get(service)?.may.includes(right) === true)
+    return undefined;
   return new CaError(
     'service-refused',
     `the service ${service} may not do this: its entry in the services file lacks "${right}"`,

@@ -120,6 +120,9 @@ describe('services.yaml', () => {
     ['an address with an exclamation mark', entry('    source_addresses: ["!192.0.2.1"]\n')],
     ['a wildcard address', entry('    source_addresses: ["192.0.2.*"]\n')],
     ['two addresses in one', entry('    source_addresses: ["192.0.2.1,0.0.0.0/0"]\n')],
+    ['a network with bits behind its mask', entry('    source_addresses: ["192.0.2.1/24"]\n')],
+    ['an address that is none', entry('    source_addresses: ["192.0.2"]\n')],
+    ['the id of the command line', entry('').replace('portal', 'beacon-cli')],
     ['a redirect address that is none', entry('    redirect_uris: ["callback"]\n')],
     ['version 2', entry('').replace('version: 1', 'version: 2')],
   ])('refuses %s', (_what, text) => {
