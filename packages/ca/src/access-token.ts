@@ -3,9 +3,9 @@
  * that the caller holds the key that both are bound to (RFC 9449 section 7). The answer names the service as well as the
  * person; what they may do is policy's to say.
  */
+import { CA_AUDIENCE } from '@beacon/protocol/name';
 import type { Credentials } from '@beacon/server';
 import { CaError } from './error.ts';
-import { CA_AUDIENCE } from './oauth-client.ts';
 import type { OauthStore } from './oauth-store.ts';
 import { type Proof, verifyProof } from './proof.ts';
 import type { Session, Sessions } from './session.ts';
@@ -26,6 +26,8 @@ export interface Caller {
 export interface AuthenticationOptions {
   readonly store: Pick<OauthStore, 'find'>;
   readonly sessions: Pick<Sessions, 'findAlive'>;
+  /** Whether the client is one that may hold tokens now: the services file may have changed since it got this one. */
+  readonly isClient: (client: string) => boolean;
   readonly isDisabled: (person: string) => Promise<boolean>;
   readonly now: () => Date;
 }
@@ -62,6 +64,7 @@ export function createAuthenticate(options: AuthenticationOptions): Authenticate
     ) {
       refuseToken('is not bound to a person, a client, a session and a key');
     }
+    if (!options.isClient(client)) refuseToken('is of a service that may ask for nothing here any more');
     return { person, client, session, thumbprint };
   }
 

@@ -5,6 +5,7 @@
  * trip to GitHub), id tokens, user info, registration, introspection, pushed requests, log-out pages. Added because the
  * library does not carry them: `slow_down`, the poll interval, token exchange, the session's end as every token's end.
  */
+import { CA_AUDIENCE } from '@beacon/protocol/name';
 import { calculateJwkThumbprint, decodeProtectedHeader, type JWK } from 'jose';
 import {
   type AdapterFactory,
@@ -19,7 +20,6 @@ import {
 import { addPolling } from './device-polling.ts';
 import {
   audiences,
-  CA_AUDIENCE,
   COMMAND_LINE_CLIENT,
   clientMetadata,
   createClientAdapter,

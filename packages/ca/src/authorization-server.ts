@@ -19,7 +19,7 @@ import {
   SignInRefusal,
 } from './github-sign-in.ts';
 import { createInteractions } from './interaction.ts';
-import type { OauthService } from './oauth-client.ts';
+import { COMMAND_LINE_CLIENT, type OauthService } from './oauth-client.ts';
 import { createOauthStore, type OauthTables, pruneArtifacts, revokeArtifacts } from './oauth-store.ts';
 import { type ProofTables, pruneProofs } from './proof-store.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
@@ -300,7 +300,13 @@ export async function createAuthorizationServer(
 
   return {
     sessions,
-    authenticate: createAuthenticate({ store: oauthStore, sessions, isDisabled, now }),
+    authenticate: createAuthenticate({
+      store: oauthStore,
+      sessions,
+      isClient: (id) => id === COMMAND_LINE_CLIENT || services.has(id),
+      isDisabled,
+      now,
+    }),
     router(request, response, next) {
       const answer = route(request.method ?? '', (request.url ?? '/').split('?', 1).join(''));
       if (answer === undefined) return next();

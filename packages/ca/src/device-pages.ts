@@ -4,6 +4,7 @@
  * and per address, so that nobody finds a stranger's code by trying.
  */
 import type { IncomingMessage } from 'node:http';
+import { CA_AUDIENCE } from '@beacon/protocol/name';
 import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
 import {
   deviceCodePage,
@@ -15,7 +16,7 @@ import {
 } from './authorization-pages.ts';
 import { type ProviderPages, paths } from './authorization-provider.ts';
 import type { BrowserRequest } from './github-sign-in.ts';
-import { CA_AUDIENCE, type OauthService, purposesOf } from './oauth-client.ts';
+import { type OauthService, purposesOf } from './oauth-client.ts';
 import type { SignInStore } from './sign-in-store.ts';
 
 /** A typing mistake is human, a sixth is not. */

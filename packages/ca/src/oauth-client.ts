@@ -3,6 +3,7 @@
  * the reviewed file, which prove themselves by `private_key_jwt`. Every client's tokens are bound to a key (RFC 9449).
  * The audiences (RFC 8707): this CA, and one per service that may exchange tokens made for it.
  */
+import { brokerAudience, CA_AUDIENCE } from '@beacon/protocol/name';
 import type { Adapter, AdapterPayload, ClientMetadata, JWK } from 'oidc-provider';
 
 /** What is read of a service; the configuration's `Service` has it. */
@@ -15,27 +16,20 @@ export interface OauthService {
 }
 
 export const COMMAND_LINE_CLIENT = 'beacon-cli';
-export const CA_AUDIENCE = 'urn:beacon:ca';
-const BROKER_PREFIX = 'urn:beacon:broker:';
 /** The one scope: what a token may do is its audience's and policy's to say. */
 export const SCOPE = 'beacon';
 
 export const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 export const EXCHANGE_GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
-/** The audience of tokens that are good at that service. */
-export function brokerAudience(service: string): string {
-  return `${BROKER_PREFIX}${service}`;
-}
-
 /** The service whose audience this is, if it takes tokens. */
 export function serviceOfAudience(
   services: ReadonlyMap<string, OauthService>,
   audience: string,
 ): OauthService | undefined {
-  if (!audience.startsWith(BROKER_PREFIX)) return undefined;
-  const service = services.get(audience.slice(BROKER_PREFIX.length));
-  return service?.may.includes('exchange') === true ? service : undefined;
+  return [...services.values()].find(
+    ({ id, may }) => may.includes('exchange') && brokerAudience(id) === audience,
+  );
 }
 
 /** Every audience that a token can be asked for. */

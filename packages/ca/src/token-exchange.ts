@@ -4,10 +4,11 @@
  * at the session, so nothing is exchanged for a person who has logged out. No actor token, no other kinds of token.
  * The library brings no such grant; its own helpers for grants (DPoP, replay) are used.
  */
+import { brokerAudience, CA_AUDIENCE } from '@beacon/protocol/name';
 import { type CryptoKey, type JWTPayload, jwtVerify } from 'jose';
 import { errors, type Provider, type TokenEndpointGrantContext } from 'oidc-provider';
 import { checkDpopReplay, validateDpop } from 'oidc-provider/lib/helpers/grants.js';
-import { brokerAudience, CA_AUDIENCE, EXCHANGE_GRANT, SCOPE } from './oauth-client.ts';
+import { EXCHANGE_GRANT, SCOPE } from './oauth-client.ts';
 import type { Session } from './session.ts';
 
 const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token';

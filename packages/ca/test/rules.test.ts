@@ -78,10 +78,17 @@ describe('a reload', () => {
       (await ca.send('GET', '/.well-known/oauth-authorization-server')).body['protected_resources'];
     const before = await metadata();
     expect(before).toContain('urn:beacon:broker:portal');
+    const atPortal = await ca.loginAtPortal('ada');
+    expect((await ca.ask(atPortal, 'GET', '/v1/records')).status).toBe(200);
     const other = { ...ca.portal.service, id: 'other' };
     await ca.running.reload(files(policyText, new Map([['other', other]])));
     expect(await metadata()).toEqual(['urn:beacon:ca', 'urn:beacon:broker:other']);
     await expect(ca.loginAtPortal('kim')).rejects.toThrow();
+    // What it was given before is worth nothing either, whatever policy lets the person do.
+    expect(refusal(await ca.ask(atPortal, 'GET', '/v1/records'))).toEqual({
+      status: 401,
+      code: 'token-invalid',
+    });
     await ca.running.reload(files(policyText));
     expect(await metadata()).toEqual(before);
     expect((await ca.loginAtPortal('kim')).person).toBe('github:105');
