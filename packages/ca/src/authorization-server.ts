@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GitHub } from '@beacon/github';
-import type { Database, GroupCommit, Log, Records, RecordTables, Sealer } from '@beacon/server';
+import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
 import { importJWK, type JWK } from 'jose';
 import { type Authenticate, createAuthenticate } from './access-token.ts';
 import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
@@ -54,7 +54,8 @@ export interface AuthorizationServerOptions {
   readonly now: () => Date;
   /** At most 8. */
   readonly sessionMaxHours: number;
-  readonly isDisabled: (person: string) => Promise<boolean>;
+  /** `tx`: as that transaction sees it. */
+  readonly isDisabled: (person: string, tx?: Transaction<RecordTables>) => Promise<boolean>;
   readonly log: Pick<Log, 'warn' | 'error'>;
 }
 
@@ -90,6 +91,7 @@ export async function createAuthorizationServer(
     sealer,
     now,
     maxHours: options.sessionMaxHours,
+    isDisabled: (person, tx) => isDisabled(person, tx),
     deleteToken: (token) => github.deleteToken(token),
     onDeletionFailed: (session, error) =>
       log.warn({ err: error, session: session.id }, 'a GitHub token could not be deleted yet'),
@@ -170,6 +172,10 @@ export async function createAuthorizationServer(
     maxHours: options.sessionMaxHours,
     sendPage,
     onForeignForm: (request, person) => recordSignInRefusal(request, 'form-foreign', person),
+    onDisabled: async (request, { person, githubToken }) => {
+      await recordSignInRefusal(request, 'person-disabled', person);
+      await deleteLoose(githubToken);
+    },
   });
   const withBrowser = createBrowserSessions(issuer, options.signingJwk, signIns);
   const answerByProvider = provider.callback();

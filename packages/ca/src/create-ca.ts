@@ -25,7 +25,7 @@ import {
 } from '@beacon/server';
 import type { Caller } from './access-token.ts';
 import { createAuthorizationServer } from './authorization-server.ts';
-import type { Ca, Store, Tables } from './ca.ts';
+import type { Ca, Store, Tables, Tx } from './ca.ts';
 import { certificateRoutes } from './certificate-routes.ts';
 import { openClockGuard } from './clock-guard.ts';
 import { CaError } from './error.ts';
@@ -140,7 +140,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     githubApp: { clientId: options.github.clientId, clientSecret: options.github.clientSecret },
     now,
     sessionMaxHours: options.sessionMaxHours,
-    isDisabled: (person) => isDisabled(base, person),
+    isDisabled: (person, tx) => isDisabled(base, person, tx as unknown as Tx | undefined),
     log: options.log,
   });
   const { sessions } = authorization;

@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { CA_AUDIENCE } from '@beacon/protocol/name';
-import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
+import { type ErrorOut, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import {
   deviceCodePage,
   deviceConfirmPage,
@@ -49,7 +49,13 @@ export function createDevicePages(options: DevicePagesOptions): DevicePages {
 
   return {
     async enterCode(ctx, error) {
-      const { session } = browserOf(ctx);
+      const { session } = browserOf(ctx) as Partial<BrowserRequest>;
+      if (session === undefined) {
+        // Back from the decision, where there is no form to show again.
+        const refusal = error?.cause ?? error;
+        const why = refusal instanceof errors.AccessDenied ? refusal.error_description : undefined;
+        return show(ctx, messagePage('Not signed in', `${why ?? 'That did not work'}.`, again), 400);
+      }
       const { signIn } = session;
       if (error?.name === 'AbortedError') {
         return show(ctx, messagePage('Refused', 'The sign-in was refused. Nothing was signed in.'), 200);

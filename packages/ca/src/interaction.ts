@@ -24,6 +24,8 @@ export interface InteractionOptions {
   readonly sendPage: (response: ServerResponse, status: number, page: Page) => void;
   /** Records that a signed-in person's browser sent a form that was not ours. */
   readonly onForeignForm: (request: BrowserRequest, person: string) => Promise<void>;
+  /** Told of a sign-in that is used up and began no session, for its person was disabled meanwhile. */
+  readonly onDisabled: (request: BrowserRequest, signIn: SignIn) => Promise<void>;
 }
 
 export interface Interactions {
@@ -64,17 +66,31 @@ export function createInteractions(options: InteractionOptions): Interactions {
     const grant = new provider.Grant({ accountId: signIn.person, clientId });
     for (const resource of resourcesOf(details)) grant.addResourceScope(resource, SCOPE);
     const grantId = await grant.save();
-    await options.sessions.begin({
+    const session = await options.sessions.begin({
       person: signIn.person,
       loginName: signIn.loginName,
       client: clientId,
       grantKey: keyOf(grantId),
       githubToken: signIn.githubToken,
     });
+    if (session === undefined) {
+      await grant.destroy();
+      await options.onDisabled(request, signIn);
+      return refuse(request, response, 'an administrator has disabled you at this certificate authority');
+    }
     await provider.interactionFinished(request, response, {
       login: { accountId: signIn.person, remember: false },
       consent: { grantId },
     });
+  }
+
+  function refuse(request: BrowserRequest, response: ServerResponse, why: string): Promise<void> {
+    return provider.interactionFinished(
+      request,
+      response,
+      { error: 'access_denied', error_description: why },
+      { mergeWithLastSubmission: false },
+    );
   }
 
   function purposeOf(details: Details): SignInPurpose {
@@ -128,12 +144,7 @@ export function createInteractions(options: InteractionOptions): Interactions {
         );
       }
       if (form.get('decision') === 'allow') return finish(request, response, details, signIn);
-      await provider.interactionFinished(
-        request,
-        response,
-        { error: 'access_denied', error_description: 'the person refused' },
-        { mergeWithLastSubmission: false },
-      );
+      await refuse(request, response, 'the person refused');
     },
   };
 }

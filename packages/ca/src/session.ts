@@ -57,6 +57,8 @@ export interface SessionOptions extends SessionHooks {
   readonly now: () => Date;
   /** How long a session lasts; at most 8 hours. */
   readonly maxHours: number;
+  /** Whether an administrator has disabled the person, as that transaction sees it. */
+  readonly isDisabled: (person: string, tx: Tx) => Promise<boolean>;
   /** Deletes a token at GitHub; rejects when GitHub did not answer. A token that is gone already is no failure. */
   readonly deleteToken: (token: string) => Promise<void>;
   /** Told when a token could not be deleted; it will be tried again. */
@@ -73,7 +75,8 @@ export interface SessionBeginning {
 
 /** Functions that take a transaction belong into a commit of the caller's; after an end, call `releaseTokens` when it is on disk. */
 export interface Sessions {
-  begin(beginning: SessionBeginning): Promise<Session>;
+  /** Undefined when the person is disabled: they may have been so since they signed in. */
+  begin(beginning: SessionBeginning): Promise<Session | undefined>;
   /** The session whatever its state. */
   find(id: string): Promise<Session | undefined>;
   findOfGrant(grantKey: string): Promise<Session | undefined>;
@@ -151,11 +154,12 @@ export function createSessions(options: SessionOptions): Sessions {
         memberships_at: null,
       };
       const session = toSession(row);
-      await write(async (tx) => {
+      return write(async (tx) => {
+        if (await options.isDisabled(beginning.person, tx)) return undefined;
         await insertSession(tx, row);
         await options.onSessionBegan?.(tx, session);
+        return session;
       });
-      return session;
     },
     async find(id) {
       const row = await readSession(database, id);
@@ -183,10 +187,13 @@ export function createSessions(options: SessionOptions): Sessions {
     },
     async endAllOf(tx, person, by) {
       let ended = 0;
-      for (const { id } of await readAliveSessions(tx, now(), person)) {
-        if ((await end(tx, id, by)) !== undefined) ended += 1;
+      for (;;) {
+        const alive = await readAliveSessions(tx, now(), person);
+        if (alive.length === 0) return ended;
+        for (const { id } of alive) {
+          if ((await end(tx, id, by)) !== undefined) ended += 1;
+        }
       }
-      return ended;
     },
     async githubToken(id) {
       const row = await readSession(database, id);

@@ -1,4 +1,6 @@
+import { discoverCa, finishDeviceLogin, generateProofKey, startDeviceLogin } from '@beacon/client';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Browser } from '../../../infra/demo/browser.ts';
 import { type LoggedIn, PERSONS, refusal, SmallCa } from './small-ca.ts';
 
 let ca: SmallCa;
@@ -59,6 +61,36 @@ describe('a disabled person', () => {
         );
     }
     await change(ada, 'github:106', 'enable');
+  });
+
+  test('begins no session with a sign-in that was under way, then or later', async () => {
+    const proofKey = generateProofKey();
+    const client = {
+      metadata: await discoverCa(ca.url),
+      clientId: 'beacon-cli',
+      proofKey,
+      resources: ['urn:beacon:ca'],
+    };
+    const login = await startDeviceLogin(client);
+    const browser = new Browser();
+    let page = await browser.get(login.verificationUri);
+    page = await browser.submit(page, { person: 'kim' });
+    page = await browser.submit(page, { user_code: login.userCode });
+    expect(page.html).toContain('name="confirm"');
+    await change(ada, 'github:105', 'disable');
+    page = await browser.submit(page, { confirm: 'yes' });
+    expect(page.html).toContain('an administrator has disabled you');
+    expect(await ca.lastRecord()).toMatchObject({
+      kind: 'sign-in-refused',
+      person: 'github:105',
+      facts: { code: 'person-disabled' },
+    });
+    expect([...ca.standin.state.tokens.values()].filter(({ person }) => person === PERSONS.kim)).toEqual([]);
+    await change(ada, 'github:105', 'enable');
+    expect(await ca.running.ca.sessions.listAlive('github:105')).toEqual([]);
+    await expect(finishDeviceLogin(client, { ...login, intervalMs: 0 })).rejects.toMatchObject({
+      code: 'login-declined',
+    });
   });
 
   test('somebody who never signed in can be disabled beforehand', async () => {

@@ -220,6 +220,27 @@ describe.each(engines)('sessions on $engine', ({ place }) => {
     expect(await lab.authorization.sessions.listAlive('github:583231')).toEqual([]);
   });
 
+  test('ending all sessions of a person ends more of them than one page lists', async () => {
+    const { sessions } = lab.authorization;
+    const many = Array.from({ length: 1_005 }, (_, index) =>
+      sessions.begin({
+        person: 'github:700',
+        loginName: 'many',
+        client: 'beacon-cli',
+        grantKey: `many-${index}`,
+        githubToken: 'gho_many0000000000000000',
+      }),
+    );
+    await Promise.all(many);
+    await lab.commit.write((tx) => sessions.endAllOf(tx, 'github:700', 'revocation'));
+    expect(await sessions.listAlive('github:700')).toEqual([]);
+    await lab.database
+      .updateTable('sessions')
+      .set({ github_token: null })
+      .where('person', '=', 'github:700')
+      .execute();
+  });
+
   test.each(['refresh', 'access'] as const)(
     'revoking the %s token (RFC 7009) is logging out',
     async (kind) => {
