@@ -5,7 +5,7 @@ import { formatCertificateLine } from '@beacon/ssh/certificate';
 import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { signHostCertificate } from '@beacon/ssh/sign-certificate';
 import type { Caller } from './access-token.ts';
-import { rowDigest, verifyRow } from './administrative-row.ts';
+import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
@@ -61,6 +61,12 @@ async function verifiedHost(ca: Ca, row: HostRow, store: Readable): Promise<Host
   };
 }
 
+/** Throws CaError `row-unverified` when there once was a host with this id, whose row somebody took away. */
+async function requireUnknown(id: string, store: Readable): Promise<void> {
+  const last = await lastHostRecord(store, id);
+  if (last !== undefined) throw unverified(last.seq);
+}
+
 function hostDigest(id: string, content: string, state: string): string {
   return rowDigest('hosts', id, `${state}\n${content}`);
 }
@@ -103,6 +109,8 @@ export async function addHost(
   await ca.hostCa.ready?.();
   const written = await write(ca, caller, async (tx) => {
     const before = await tx.selectFrom('hosts').selectAll().where('id', '=', id).executeTakeFirst();
+    if (before === undefined) await requireUnknown(id, tx);
+    else await verifiedHost(ca, before, tx);
     if (before !== undefined && before.content !== content) {
       throw new CaError(
         'host-exists',

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import { rowDigest } from '../src/administrative-row.ts';
-import { type LoggedIn, refusal, SmallCa } from './small-ca.ts';
+import { type LoggedIn, newSigner, refusal, SmallCa } from './small-ca.ts';
 
 let ca: SmallCa;
 let ada: LoggedIn;
@@ -81,6 +81,28 @@ test('a host’s row put back as it was before the host was disabled is refused'
   await store.updateTable('hosts').set(before).where('id', '=', 'rolled-back').execute();
   expect(refusal(await ca.sign(lin, { host: 'rolled-back' }))).toEqual({ status: 500, code: 'internal' });
   await store.deleteFrom('hosts').where('id', '=', 'rolled-back').execute();
+});
+
+test('a disabled host whose row was changed or taken away comes back by no renewal', async () => {
+  const signer = newSigner();
+  const add = (key = signer) => ca.addHost(ada, 'renewed', { pools: ['web'], signer: key });
+  expect((await add()).status).toBe(201);
+  await ca.ask(ada, 'POST', '/v1/hosts/renewed/disable', { v: 1, reason: 'stolen' });
+  const { store } = ca.running.ca;
+  const row = await store
+    .selectFrom('hosts')
+    .selectAll()
+    .where('id', '=', 'renewed')
+    .executeTakeFirstOrThrow();
+  const serials = await ca.serials();
+  await store.updateTable('hosts').set({ state: 'enabled' }).where('id', '=', 'renewed').execute();
+  expect(refusal(await add())).toEqual({ status: 500, code: 'internal' });
+  await store.deleteFrom('hosts').where('id', '=', 'renewed').execute();
+  expect(refusal(await add())).toEqual({ status: 500, code: 'internal' });
+  expect(refusal(await add(newSigner()))).toEqual({ status: 500, code: 'internal' });
+  expect(await ca.serials()).toEqual(serials);
+  await store.insertInto('hosts').values(row).execute();
+  expect(refusal(await add())).toEqual({ status: 403, code: 'host-disabled' });
 });
 
 describe('a disabled person’s row', () => {
