@@ -12,7 +12,7 @@ import {
 import { serialParams } from '@beacon/protocol/http/name';
 import { revocationAnswer, revocationRequest } from '@beacon/protocol/http/revocations';
 import type { Route } from '@beacon/server';
-import { hasAuthority } from './authority.ts';
+import { hasAuthority, requireAuthority } from './authority.ts';
 import type { Ca } from './ca.ts';
 import { decideOnly } from './decisions.ts';
 import { defineRoute } from './define-route.ts';
@@ -52,8 +52,11 @@ export function certificateRoutes(ca: Ca): readonly Route[] {
       request: { query: certificateQuery },
       responses: { 200: { description: 'certificates', schema: certificateList } },
       handle: async ({ query, caller, request }) => {
-        const all = await hasAuthority(ca, caller, 'ca.records', request.ip);
-        const person = all ? query.person : caller.person;
+        const { person: asked } = query;
+        if (asked !== undefined && asked !== caller.person)
+          await requireAuthority(ca, caller, 'ca.records', request.ip);
+        const all = asked === undefined && (await hasAuthority(ca, caller, 'ca.records', request.ip));
+        const person = all ? undefined : (asked ?? caller.person);
         let rows = ca.store
           .selectFrom('certificates')
           .selectAll()

@@ -23,10 +23,12 @@ const serialsOf = ({ body }: Reply) =>
   (body['certificates'] as { serial: string }[]).map(({ serial }) => serial);
 
 describe('the list of certificates', () => {
-  test('shows one’s own alone, newest first, whatever the query asks for', async () => {
+  test('shows one’s own alone, newest first, and refuses another’s', async () => {
     const own = [...ofLin].reverse();
-    for (const query of ['', '?person=github:105', '?person=github:102', '?host=web-01'])
+    for (const query of ['', '?person=github:102', '?host=web-01'])
       expect(serialsOf(await list(lin, query))).toEqual(own);
+    expect(refusal(await list(lin, '?person=github:105'))).toEqual({ status: 403, code: 'policy-denied' });
+    expect(await ca.lastRecord()).toMatchObject({ kind: 'refused', facts: { action: 'ca.records' } });
     expect(serialsOf(await list(lin, '?host=db-01'))).toEqual([]);
   });
 
@@ -55,6 +57,11 @@ describe('the list of certificates', () => {
     'limit=0',
     'limit=501',
     'limit=x',
+    'limit=',
+    'limit=0x10',
+    'limit=1e2',
+    'limit=1.0',
+    'limit=%201',
     'limit=1&limit=2',
     'before=0',
     'before=-1',

@@ -69,8 +69,16 @@ export const recordReference = z
   .strictObject({ seq: z.int().min(1), hash: z.string().regex(/^[0-9a-f]{64}$/) })
   .meta({ id: 'RecordReference', description: 'the record that was durable before this answer was given' });
 
+/** A whole number in a query, in its one spelling: an empty text is no zero, and `0x10` no sixteen. */
+export function wholeNumber(least: number, most: number) {
+  return z.preprocess(
+    (text) => (typeof text === 'string' && /^(0|[1-9][0-9]{0,15})$/.test(text) ? Number(text) : text),
+    z.int().min(least).max(most),
+  );
+}
+
 /** Page size for lists. */
-export const limit = z.coerce.number().int().min(1).max(500).default(100).meta({ example: 100 });
+export const limit = wholeNumber(1, 500).default(100).meta({ example: 100 });
 
 /** What stands in a path. */
 export const serialParams = z.strictObject({ serial });

@@ -1,9 +1,11 @@
 /** `GET /v1/records`, `GET /v1/checkpoint`, `GET /v1/ca-keys` (DESIGN.md section 8). */
 import { z } from 'zod';
-import { hostId, id, limit, person } from './name.ts';
+import { hostId, id, limit, person, wholeNumber } from './name.ts';
 
 export const recordQuery = z.strictObject({
-  after: z.coerce.number().int().min(0).default(0).meta({ description: 'only records behind this one' }),
+  after: wholeNumber(0, Number.MAX_SAFE_INTEGER)
+    .default(0)
+    .meta({ description: 'only records behind this one' }),
   limit,
   person: person.optional(),
   host: hostId.optional(),
