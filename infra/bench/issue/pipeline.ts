@@ -51,6 +51,7 @@ async function run(order: PipelineOrder): Promise<PipelineResult> {
       onGrantRevoked: () => Promise.resolve(),
     }),
     sessions: ca.sessions,
+    isClient: () => true,
     isDisabled: (person) => isDisabled(ca, person),
     now: ca.now,
   });
