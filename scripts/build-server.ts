@@ -45,8 +45,13 @@ export interface BuiltArchive {
   readonly unpacked: Readonly<Record<string, number>>;
 }
 
+export interface BuildOptions {
+  /** Default true; without it a plain `.tar`, quicker. */
+  readonly compress?: boolean;
+}
+
 /** Builds the archive into `folder`. Throws when the tree is not installed and built. */
-export function buildServer(folder: string): BuiltArchive {
+export function buildServer(folder: string, { compress = true }: BuildOptions = {}): BuiltArchive {
   const { version } = readJson(join(ROOT, 'package.json')) as { version: string };
   const platform = `${process.platform}-${process.arch}`;
   const name = `beacon-server-${version}-${platform}`;
@@ -59,10 +64,8 @@ export function buildServer(folder: string): BuiltArchive {
     copyPackages(stage);
     copyLibraries(stage, platform);
     copyRest(stage);
-    const draft = join(scratch, 'archive');
-    pack(scratch, name, draft);
-    const file = join(folder, `${name}.tar.gz`);
-    cpSync(draft, `${file}.new`);
+    const file = join(folder, `${name}.tar${compress ? '.gz' : ''}`);
+    pack(scratch, name, `${file}.new`, compress);
     renameSync(`${file}.new`, file);
     const sha256 = createHash('sha256').update(readFileSync(file)).digest('hex');
     const unpacked = Object.fromEntries(
@@ -106,7 +109,8 @@ function copyPackages(stage: string): void {
     for (const file of readdirSync(join(from, 'src'), { recursive: true, encoding: 'utf8' }).sort()) {
       if (!file.endsWith('.ts')) continue;
       const compiled = join('dist', file.replace(/ts$/, 'js'));
-      if (!existsSync(join(from, compiled))) throw new Error(`packages/${name}/${compiled} is missing: npm run build`);
+      if (!existsSync(join(from, compiled)))
+        throw new Error(`packages/${name}/${compiled} is missing: npm run build`);
       cpSync(join(from, compiled), join(to, compiled));
     }
     if (existsSync(join(from, 'bin'))) cpSync(join(from, 'bin'), join(to, 'bin'), { recursive: true });
@@ -159,13 +163,14 @@ function copyRest(stage: string): void {
 }
 
 /** Sorted, of one time, of root, without the modes that the builder's umask gave. */
-function pack(folder: string, name: string, file: string): void {
+function pack(folder: string, name: string, file: string, compress: boolean): void {
   const { status, stderr } = spawnSync(
     'tar',
     [
       ...['--create', `--file=${file}`, `--directory=${folder}`, '--sort=name', `--mtime=${FILE_TIME}`],
       ...['--owner=0', '--group=0', '--numeric-owner', '--format=gnu', '--mode=u=rwX,go=rX'],
-      ...['--use-compress-program=gzip --no-name -6', name],
+      ...(compress ? ['--use-compress-program=gzip --no-name -6'] : []),
+      name,
     ],
     { encoding: 'utf8' },
   );
@@ -189,6 +194,8 @@ if (process.argv[1] !== undefined && resolve(process.argv[1]) === import.meta.fi
   const mebibytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
   for (const [part, bytes] of Object.entries(built.unpacked))
     process.stderr.write(`${mebibytes(bytes).padStart(10)}  ${part}\n`);
-  process.stderr.write(`${mebibytes(built.bytes).padStart(10)}  ${basename(dirname(built.file))}/${basename(built.file)}\n`);
+  process.stderr.write(
+    `${mebibytes(built.bytes).padStart(10)}  ${basename(dirname(built.file))}/${basename(built.file)}\n`,
+  );
   process.stdout.write(`${built.sha256}  ${built.file}\n`);
 }

@@ -7,8 +7,10 @@ export const DEFAULT_FOLDER = '/etc/beacon-ca';
 export const DEFAULT_CONFIGURATION = `${DEFAULT_FOLDER}/ca.yaml`;
 
 export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-url URL [--listen HOST:PORT] [--admin LOGIN]
-                      [--client-id ID] [--github-web-url URL] [--github-api-url URL] [--provider WORD] [--json]
+                      [--client-id ID] [--github-web-url URL] [--github-api-url URL] [--provider WORD]
+                      [--systemd] [--json]
        beacon ca serve [--config ${DEFAULT_CONFIGURATION}]
+       beacon ca ready [--config FILE] [--within SECONDS]
        beacon ca check [--config FILE] [--json]
        beacon ca backup --out FILE [--config FILE] [--json]
        beacon ca restore --from FILE | --in-place [--config FILE] [--anchor SEQ:HASH]… [--json]
@@ -20,28 +22,32 @@ export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-ur
        beacon records verify --store FILE | --config FILE [--anchor SEQ:HASH]… [--json]
 `;
 
-/** The values of options that were given, by name. */
-export type Values<Name extends string> = Partial<Record<Name, string>> & { json: boolean };
+/** The values of options that were given, by name; of those without a value, whether they were. */
+export type Values<Name extends string, Flag extends string = 'json'> = Partial<Record<Name, string>> &
+  Record<Flag | 'json', boolean>;
 
 /** Options by name, and at most `most` words besides: one that is not understood is refused, not passed over. */
-export function read<Name extends string>(
+export function read<Name extends string, Flag extends string = 'json'>(
   argv: readonly string[],
   most: number,
   names: readonly Name[],
-): { values: Values<Name>; positionals: string[] } {
-  const options = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]));
+  flags: readonly Flag[] = [],
+): { values: Values<Name, Flag>; positionals: string[] } {
+  const all: readonly string[] = [...flags, 'json'];
+  const options: Record<string, { type: 'string' | 'boolean' }> = Object.fromEntries([
+    ...names.map((name) => [name, { type: 'string' }]),
+    ...all.map((name) => [name, { type: 'boolean' }]),
+  ]);
   const { values, positionals } = parseArgs({
     args: [...argv],
-    options: { ...options, json: { type: 'boolean' } },
+    options,
     allowPositionals: true,
   });
   const extra = positionals[most];
   if (extra !== undefined)
     throw new CaError('request-malformed', `unexpected ${JSON.stringify(extra)}: see --help`);
-  return {
-    values: { ...(values as Partial<Record<Name, string>>), json: values['json'] === true },
-    positionals,
-  };
+  const given = Object.fromEntries(all.map((name) => [name, values[name] === true]));
+  return { values: { ...values, ...given } as Values<Name, Flag>, positionals };
 }
 
 /** A file of the CA's folder: beside the named configuration, or in the folder of the default one, or here. */

@@ -3,7 +3,13 @@
  * relative paths are taken from the file's own folder. Every default is here and is printed by `beacon ca --help`.
  */
 import { dirname, resolve } from 'node:path';
-import { readConfiguration, requireProtection, ServerError, trustProxies } from '@beacon/server';
+import {
+  isCredentialPath,
+  readConfiguration,
+  requireProtection,
+  ServerError,
+  trustProxies,
+} from '@beacon/server';
 import { isSourceAddressList } from '@beacon/ssh/source-address';
 import { z } from 'zod';
 import { CaError } from './error.ts';
@@ -178,6 +184,9 @@ export const caConfiguration = z.strictObject({
 
 export type CaConfiguration = z.infer<typeof caConfiguration>;
 
+const CREDENTIALS_ALONE =
+  'no variable is expanded in a path; $CREDENTIALS_DIRECTORY/NAME alone is understood, where a secret is named';
+
 const PATHS = ['inventory', 'services', 'policy'] as const;
 
 /** The forms of what `beacon ca init` is told and writes into the file. */
@@ -197,32 +206,40 @@ export const chosen = z.strictObject({
   provider,
 });
 
-/** Reads `file`; all paths in the answer are absolute. Throws ServerError `configuration` with file, line and remedy. */
+/**
+ * Reads `file`. All paths in the answer are absolute, but those of secrets that are systemd credentials, which
+ * `readSecretFile` finds. Throws ServerError `configuration` with file, line and remedy, CaError
+ * `configuration` for what the form alone cannot say.
+ */
 export function readCaConfiguration(file: string): CaConfiguration {
   const configuration = readConfiguration(file, caConfiguration);
   const folder = dirname(resolve(file));
-  const at = (relative: string) => resolve(folder, relative);
+  const at = (relative: string) => {
+    if (!relative.startsWith('$')) return resolve(folder, relative);
+    throw new CaError('configuration', `${file}: ${relative}: ${CREDENTIALS_ALONE}`);
+  };
+  const secretAt = (relative: string) => (isCredentialPath(relative) ? relative : at(relative));
   for (const name of PATHS) configuration[name] = at(configuration[name]);
   const { keys, github, store } = configuration;
   if (typeof store === 'string') configuration.store = at(store);
   else if ('sqlite' in store) store.sqlite = at(store.sqlite);
-  else store.postgres_url_file = at(store.postgres_url_file);
+  else store.postgres_url_file = secretAt(store.postgres_url_file);
   for (const name of ['user_ca', 'host_ca'] as const) {
     const ca = keys[name];
     keys[name] =
       'agent' in ca
         ? { agent: at(ca.agent) }
-        : { file: at(ca.file), passphrase_file: at(ca.passphrase_file) };
+        : { file: secretAt(ca.file), passphrase_file: secretAt(ca.passphrase_file) };
   }
   if (keys.agent_socket !== undefined) keys.agent_socket = at(keys.agent_socket);
   const { tls } = configuration.listen;
   if (tls !== undefined) {
     tls.certificate_file = at(tls.certificate_file);
-    tls.key_file = at(tls.key_file);
+    tls.key_file = secretAt(tls.key_file);
   }
-  keys.token_signing = at(keys.token_signing);
-  keys.sealing = at(keys.sealing);
-  github.client_secret_file = at(github.client_secret_file);
+  keys.token_signing = secretAt(keys.token_signing);
+  keys.sealing = secretAt(keys.sealing);
+  github.client_secret_file = secretAt(github.client_secret_file);
   requireListenable(file, configuration);
   return configuration;
 }

@@ -50,6 +50,7 @@ const kinds = {
   /** A file or folder of this machine that cannot be read, written or made. */
   file: 'unavailable',
   listen: 'unavailable',
+  'not-ready': 'unavailable',
   store: 'unavailable',
 } as const satisfies Record<string, ProblemKind>;
 

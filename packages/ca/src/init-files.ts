@@ -13,28 +13,35 @@ export interface InitChoices {
   readonly webUrl: string;
   readonly apiUrl: string;
   readonly clientId: string;
+  /** For the unit beacon-ca.service: secrets are its credentials, the store lies in its state folder. */
+  readonly systemd?: boolean;
   /** `github:583231` and the login name of that moment. */
   readonly administrator?: { readonly person: string; readonly login: string };
 }
 
+/** Where the unit keeps the store: systemd makes the folder. */
+export const STATE_FOLDER = '/var/lib/beacon-ca';
+
 export function configurationText(choices: InitChoices): string {
+  const systemd = choices.systemd === true;
+  const secrets = systemd ? '$CREDENTIALS_DIRECTORY' : 'keys';
   return `# The certificate authority's configuration. Relative paths are taken from this file's folder.
 # Every setting and its default: beacon ca serve --help
 public_url: ${choices.publicUrl}
 listen:
   host: ${choices.listenHost}
   port: ${choices.listenPort}
-store: data/ca.db
+store: ${systemd ? STATE_FOLDER : 'data'}/ca.db
 # Figures for Prometheus, on a port of their own that belongs on no network:
 # metrics: { host: 127.0.0.1, port: 9464 }
 
 # Two SSH authorities, one key for tokens and checkpoints, one that seals GitHub tokens in the store.
 # Who holds user_ca and its passphrase can make certificates for every host: see SECURITY.md.
-keys:
-  user_ca: { file: keys/user_ca, passphrase_file: keys/passphrase }
-  host_ca: { file: keys/host_ca, passphrase_file: keys/passphrase }
-  token_signing: keys/token_signing.jwk
-  sealing: keys/sealing
+${systemd ? CREDENTIALS : ''}keys:
+  user_ca: { file: ${secrets}/user_ca, passphrase_file: ${secrets}/passphrase }
+  host_ca: { file: ${secrets}/host_ca, passphrase_file: ${secrets}/passphrase }
+  token_signing: ${secrets}/token_signing.jwk
+  sealing: ${secrets}/sealing
 
 # Your GitHub App: docs/github-app.md
 github:
@@ -42,7 +49,7 @@ github:
   web_url: ${choices.webUrl}
   api_url: ${choices.apiUrl}
   client_id: ${choices.clientId}
-  client_secret_file: keys/github_client_secret
+  client_secret_file: ${secrets}/github_client_secret
 
 # A login ends after this many hours, whatever is done with it; at most 8.
 session: { max_hours: 8 }
@@ -52,6 +59,9 @@ services: services.yaml
 policy: policy
 `;
 }
+
+const CREDENTIALS = `# Each $CREDENTIALS_DIRECTORY/NAME is a LoadCredential=NAME:FILE of the unit beacon-ca.service.
+`;
 
 export const inventoryText = `# The commands that hosts offer, in the form of a host's allowlist (docs/policy.md). A policy can name these and
 # no others, and their parameters. Hosts themselves are registered with: beacon ca host add

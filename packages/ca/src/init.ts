@@ -4,8 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   closeSync,
   existsSync,
+  fchmodSync,
   fsyncSync,
   mkdirSync,
   mkdtempSync,
@@ -98,8 +100,12 @@ async function findAdministrator(request: InitRequest, login: string) {
 }
 
 function writeTexts(draft: string, choices: InitChoices): void {
-  mkdirSync(join(draft, 'data'), { mode: 0o700 });
-  mkdirSync(join(draft, 'policy'), { mode: 0o700 });
+  // The unit's account is not root, who makes the files: it may read all of them but the keys, and write none.
+  const mode = choices.systemd === true ? 0o755 : 0o700;
+  chmodSync(draft, mode);
+  if (choices.systemd !== true) mkdirSync(join(draft, 'data'), { mode });
+  mkdirSync(join(draft, 'policy'));
+  chmodSync(join(draft, 'policy'), mode);
   writeDurably(join(draft, 'ca.yaml'), configurationText(choices), 0o644);
   writeDurably(join(draft, 'inventory.yaml'), inventoryText, 0o644);
   writeDurably(join(draft, 'services.yaml'), servicesText, 0o644);
@@ -144,6 +150,8 @@ function writeDurably(file: string, text: string, mode: number): void {
   const descriptor = openSync(file, 'wx', mode);
   try {
     writeSync(descriptor, text);
+    // Whatever the umask of who types it.
+    fchmodSync(descriptor, mode);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -171,10 +179,17 @@ function report(
     host_ca: keys[1] ?? '',
     administrator: choices.administrator?.person ?? null,
     github_app: githubAppFields(choices),
-    next: [
-      needsClient,
-      `beacon ca check --config ${configuration}`,
-      `beacon ca serve --config ${configuration}`,
-    ],
+    next:
+      choices.systemd === true
+        ? [
+            needsClient,
+            `CREDENTIALS_DIRECTORY=${join(folder, 'keys')} beacon ca check --config ${configuration}`,
+            'systemctl enable --now beacon-ca',
+          ]
+        : [
+            needsClient,
+            `beacon ca check --config ${configuration}`,
+            `beacon ca serve --config ${configuration}`,
+          ],
   };
 }

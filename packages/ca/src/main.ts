@@ -1,5 +1,5 @@
 /**
- * The subcommands that run on the CA's machine, alone with its files: `ca init|serve|check|backup|restore|service`,
+ * The subcommands that run on the CA's machine, alone with its files: `ca init|serve|ready|check|backup|restore|service`,
  * `policy check|test`, `records verify|erase`. Prints the product on standard output; errors are thrown, for the command
  * line to print.
  */
@@ -20,6 +20,7 @@ import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { policyCheck, policyTest } from './policy-commands.ts';
 import { readableFailure } from './readable-failure.ts';
+import { untilReady } from './ready.ts';
 import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 import { backup, recordsErase, recordsVerify, restore } from './store-commands.ts';
@@ -29,6 +30,7 @@ type Subcommand = (argv: readonly string[]) => Promise<number>;
 const subcommands: Readonly<Record<string, Subcommand>> = {
   'ca init': init,
   'ca serve': serve,
+  'ca ready': ready,
   'ca check': check,
   'ca backup': backup,
   'ca restore': restore,
@@ -73,16 +75,12 @@ function settings(): string {
 }
 
 async function init(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, 0, [
-    'dir',
-    'public-url',
-    'listen',
-    'admin',
-    'client-id',
-    'github-web-url',
-    'github-api-url',
-    'provider',
-  ]);
+  const { values } = read(
+    argv,
+    0,
+    ['dir', 'public-url', 'listen', 'admin', 'client-id', 'github-web-url', 'github-api-url', 'provider'],
+    ['systemd'],
+  );
   const publicUrl = values['public-url'];
   if (publicUrl === undefined)
     throw usage('--public-url is missing: how will people reach this CA?', 'ca init');
@@ -100,6 +98,7 @@ async function init(argv: readonly string[]): Promise<number> {
       values['github-api-url'] ??
       (webUrl === 'https://github.com' ? 'https://api.github.com' : `${webUrl}/api/v3`),
     clientId: values['client-id'] ?? CLIENT_ID_TO_SET,
+    systemd: values.systemd,
     ...(values['admin'] === undefined ? {} : { administratorLogin: values['admin'] }),
   });
   if (values.json) return printJson(report);
@@ -128,6 +127,14 @@ function requireChosen(values: Partial<Record<string, string | boolean>>): void 
 async function serve(argv: readonly string[]): Promise<number> {
   const { values } = read(argv, 0, ['config']);
   await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal(), reloadSignal);
+  return 0;
+}
+
+async function ready(argv: readonly string[]): Promise<number> {
+  const { values } = read(argv, 0, ['config', 'within']);
+  const within = values.within ?? '0';
+  if (!/^\d{1,4}$/.test(within)) throw usage('--within is a number of seconds', 'ca ready');
+  await untilReady(values.config ?? DEFAULT_CONFIGURATION, Number(within) * 1000);
   return 0;
 }
 

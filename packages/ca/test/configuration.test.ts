@@ -50,6 +50,24 @@ describe('ca.yaml', () => {
     );
   });
 
+  test('leaves a systemd credential to be found when it is read, for secrets alone', () => {
+    expect(configured(/: keys\//g, ': $CREDENTIALS_DIRECTORY/')).toMatchObject({
+      keys: {
+        user_ca: {
+          file: '$CREDENTIALS_DIRECTORY/user_ca',
+          passphrase_file: '$CREDENTIALS_DIRECTORY/passphrase',
+        },
+        sealing: '$CREDENTIALS_DIRECTORY/sealing',
+      },
+      github: { client_secret_file: '$CREDENTIALS_DIRECTORY/github_client_secret' },
+    });
+    for (const path of ['$CREDENTIALS_DIRECTORY/ca.db', '$HOME/ca.db', '$X/ca.db'])
+      expect(() => configured('store: data/ca.db', `store: "${path}"`)).toThrow(
+        expect.objectContaining({ code: 'configuration', message: expect.stringContaining(path) }),
+      );
+    expect(() => configured('keys/sealing', '$HOME/sealing')).toThrow(/CREDENTIALS_DIRECTORY/);
+  });
+
   test.each<[string, string | RegExp, string, RegExp]>([
     ['an unknown key, with the nearest known one', 'policy: policy', 'polcy: policy', /polcy.*policy/s],
     ['an unknown key below another', 'provider: github', 'provder: github', /provder.*provider/s],

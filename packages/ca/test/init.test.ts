@@ -141,6 +141,35 @@ describe('init', () => {
   });
 });
 
+describe('--systemd', () => {
+  test('lays the folder out for the unit: its account reads all but the keys and writes nothing', async () => {
+    const before = process.umask(0o077);
+    const report = await initCa(request({ systemd: true })).finally(() => process.umask(before));
+    for (const name of ['.', 'policy']) expect(modeOf(join(folder, name))).toBe(0o755);
+    for (const name of ['ca.yaml', 'services.yaml', 'inventory.yaml', 'policy/policy.cedar'])
+      expect(modeOf(join(folder, name))).toBe(0o644);
+    expect(modeOf(join(folder, 'keys'))).toBe(0o700);
+    expect(existsSync(join(folder, 'data'))).toBe(false);
+    expect(readCaConfiguration(join(folder, 'ca.yaml'))).toMatchObject({
+      store: '/var/lib/beacon-ca/ca.db',
+      keys: { user_ca: { passphrase_file: '$CREDENTIALS_DIRECTORY/passphrase' } },
+      github: { client_secret_file: '$CREDENTIALS_DIRECTORY/github_client_secret' },
+    });
+    expect(report.next.at(-1)).toBe('systemctl enable --now beacon-ca');
+  });
+
+  test('names exactly the credentials that the unit loads, each from the file of that name', async () => {
+    await initCa(request({ systemd: true }));
+    const named = [
+      ...readFileSync(join(folder, 'ca.yaml'), 'utf8').matchAll(/: \$CREDENTIALS_DIRECTORY\/(\S+?)[, \n]/g),
+    ];
+    const unit = readFileSync(join(import.meta.dirname, '../../../infra/systemd/beacon-ca.service'), 'utf8');
+    const loaded = [...unit.matchAll(/^LoadCredential=(\S+):\/etc\/beacon-ca\/keys\/(\S+)$/gm)];
+    expect(loaded.map(([, name]) => name)).toEqual(loaded.map(([, , file]) => file));
+    expect(new Set(named.map(([, name]) => name))).toEqual(new Set(loaded.map(([, name]) => name)));
+  });
+});
+
 describe('--admin', () => {
   test('looks the login up once, and names the person by number', async () => {
     const report = await initCa(request({ administratorLogin: 'octocat' }));

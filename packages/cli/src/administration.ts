@@ -16,6 +16,7 @@ export function addCa(program: Command, context: Context, finish: Finish): void 
   const ca = program.command('ca').description('administer the certificate authority');
   forward(ca, ['ca', 'init'], "make a CA's folder: keys, configuration, example policy", finish);
   forward(ca, ['ca', 'serve'], 'run the CA', finish);
+  forward(ca, ['ca', 'ready'], 'ask whether the CA of a configuration is ready, and wait for it', finish);
   forward(ca, ['ca', 'check'], "check a CA's folder and configuration", finish);
   forward(
     ca,

@@ -71,7 +71,7 @@ export {
 export type { RefusedCaller } from './route-checks.ts';
 export { scrubDeleted } from './scrub.ts';
 export { createSealer, type Sealer } from './seal.ts';
-export { readSecretFile, type SecretFileOptions } from './secret-file.ts';
+export { isCredentialPath, readSecretFile, type SecretFileOptions } from './secret-file.ts';
 export {
   followTlsFiles,
   type ReadTlsPair,

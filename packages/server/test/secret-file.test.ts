@@ -1,6 +1,6 @@
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { expect, test } from '@jest/globals';
+import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
 import { readSecretFile } from '../src/index.ts';
 import { codeOf, temporaryFolder } from './temporary.ts';
 
@@ -45,5 +45,55 @@ test('refuses what is missing, empty, too long or no plain file, without repeati
   expect(await codeOf(() => readSecretFile(file('\n')))).toBe('secret-file');
   expect(() => readSecretFile(file('hunter2'), { maxBytes: 3 })).toThrow(
     expect.objectContaining({ code: 'secret-file', message: expect.not.stringContaining('hunter2') }),
+  );
+});
+
+describe('a systemd credential', () => {
+  const given = (content: string, mode = 0o400) => {
+    const path = file(content, mode);
+    return { path: `$CREDENTIALS_DIRECTORY/${basename(path)}`, folder: dirname(path) };
+  };
+
+  test('is read from the folder of CREDENTIALS_DIRECTORY', () => {
+    const { path, folder } = given('secret\n');
+    expect(readSecretFile(path, { credentials: folder }).toString()).toBe('secret');
+  });
+
+  test('is refused in words where there is no such folder', () => {
+    for (const credentials of [undefined, '', 'relative']) {
+      expect(() => readSecretFile(given('secret').path, { credentials })).toThrow(
+        expect.objectContaining({
+          code: 'secret-file',
+          message: expect.stringContaining('CREDENTIALS_DIRECTORY='),
+        }),
+      );
+    }
+  });
+
+  test('is one name in that folder, and nothing else is expanded', async () => {
+    const { folder } = given('secret');
+    for (const name of ['', '.', '..', '../secret', 'a/b', '$HOME', 'a b']) {
+      const path = `$CREDENTIALS_DIRECTORY/${name}`;
+      expect(await codeOf(() => readSecretFile(path, { credentials: folder }))).toBe('secret-file');
+    }
+    for (const path of ['$HOME/secret', '$CREDENTIALS_DIRECTORY_/secret', 'x/$CREDENTIALS_DIRECTORY/secret'])
+      expect(await codeOf(() => readSecretFile(path, { credentials: folder }))).toBe('secret-file');
+  });
+
+  test('is refused when others than its reader may open it', async () => {
+    for (const mode of [0o404, 0o444, 0o460, 0o602]) {
+      const { path, folder } = given('secret', mode);
+      expect(await codeOf(() => readSecretFile(path, { credentials: folder }))).toBe('secret-file');
+    }
+  });
+
+  (process.getuid?.() === 0 ? test : test.skip)(
+    'is read where an access list of a file of root shows as a mode of its group',
+    async () => {
+      const { path, folder } = given('secret', 0o440);
+      expect(readSecretFile(path, { credentials: folder }).toString()).toBe('secret');
+      chownSync(join(folder, basename(path)), 0, 65_534);
+      expect(await codeOf(() => readSecretFile(path, { credentials: folder }))).toBe('secret-file');
+    },
   );
 });
