@@ -10,7 +10,7 @@ export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-ur
                       [--client-id ID] [--github-web-url URL] [--github-api-url URL] [--provider WORD]
                       [--systemd] [--json]
        beacon ca serve [--config ${DEFAULT_CONFIGURATION}]
-       beacon ca ready [--config FILE] [--within SECONDS]
+       beacon ca ready [--config FILE] [--within SECONDS] [--pid PID]
        beacon ca check [--config FILE] [--json]
        beacon ca backup --out FILE [--config FILE] [--json]
        beacon ca restore --from FILE | --in-place [--config FILE] [--anchor SEQ:HASH]… [--json]

@@ -131,10 +131,15 @@ async function serve(argv: readonly string[]): Promise<number> {
 }
 
 async function ready(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, 0, ['config', 'within']);
+  const { values } = read(argv, 0, ['config', 'within', 'pid']);
   const within = values.within ?? '0';
   if (!/^\d{1,4}$/.test(within)) throw usage('--within is a number of seconds', 'ca ready');
-  await untilReady(values.config ?? DEFAULT_CONFIGURATION, Number(within) * 1000);
+  if (values.pid !== undefined && !/^[1-9]\d{0,9}$/.test(values.pid))
+    throw usage('--pid is the number of a process', 'ca ready');
+  await untilReady(values.config ?? DEFAULT_CONFIGURATION, {
+    withinMs: Number(within) * 1000,
+    ...(values.pid === undefined ? {} : { pid: Number(values.pid) }),
+  });
   return 0;
 }
 

@@ -14,19 +14,51 @@ const ANSWER_MS = 10_000;
 /** Who listens on all addresses answers on loopback. */
 const LOOPBACK_OF: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 
+export interface ReadyOptions {
+  /** How long to wait; it is asked at least once. */
+  readonly withinMs: number;
+  /**
+   * The process of the CA, when it is known: waiting ends with it. Until then nothing is fatal, not even a configuration
+   * that cannot be read: what that process says about it is what counts.
+   */
+  readonly pid?: number;
+}
+
 /**
- * Resolves when `/readyz` says so. Throws CaError `not-ready` with the last answer when it has not within the time, asked
- * at least once.
+ * Resolves when `/readyz` says so. Throws CaError `not-ready` with the last answer when it has not in time; without a
+ * process, what `readCaConfiguration` throws.
  */
-export async function untilReady(file: string, withinMs: number): Promise<void> {
-  const { listen } = readCaConfiguration(file);
+export async function untilReady(file: string, { withinMs, pid }: ReadyOptions): Promise<void> {
   const end = performance.now() + withinMs;
   for (;;) {
-    const why = await askReady(listen);
+    const alive = pid === undefined || isAlive(pid);
+    const why = await askConfigured(file, pid !== undefined);
     if (why === undefined) return;
-    if (performance.now() >= end)
-      throw new CaError('not-ready', `the CA of ${file} is not ready: ${why}: its log says more`);
+    if (!alive) throw notReady(file, 'its process has ended');
+    if (performance.now() >= end) throw notReady(file, why);
     await sleep(EVERY_MS);
+  }
+}
+
+function notReady(file: string, why: string): CaError {
+  return new CaError('not-ready', `the CA of ${file} is not ready: ${why}: its log says more`);
+}
+
+async function askConfigured(file: string, forgiving: boolean): Promise<string | undefined> {
+  try {
+    return await askReady(readCaConfiguration(file).listen);
+  } catch (error) {
+    if (forgiving) return error instanceof Error ? error.message : String(error);
+    throw error;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // There is a process, of somebody else.
+    return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EPERM';
   }
 }
 
