@@ -32,6 +32,7 @@ import { keyOf } from './oauth-store.ts';
 import { proofAlgorithms } from './proof.ts';
 import { fixPublicUrl } from './public-url.ts';
 import type { Session, Sessions } from './session.ts';
+import { answerStoreFailures } from './store-failure.ts';
 
 export const CA_TOKEN_SECONDS = 600;
 export const BROKER_TOKEN_SECONDS = 300;
@@ -266,6 +267,7 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
     if (oidc?.route === 'discovery' && typeof body === 'object' && body !== null)
       Object.assign(body, { protected_resources: audiences(services) });
   });
+  answerStoreFailures(provider, (ctx, out) => options.pages.error(ctx, out));
   provider.on('server_error', (_ctx, error) => options.onError(error));
   // Koa's own event, which the typings of oidc-provider leave out; without a listener Koa writes to stderr.
   (provider as NodeJS.EventEmitter).on('error', (error: unknown) => options.onError(error));

@@ -9,6 +9,7 @@ import {
   createMetrics,
   createRecords,
   createSealer,
+  createWriteCheck,
   type DatabaseOptions,
   defineRoute as definePublicRoute,
   healthRoutes,
@@ -40,7 +41,7 @@ import { DEFAULT_RETENTION, pruneAll, type Retention } from './retention.ts';
 import { openRules, type RuleBook, type RuleFiles, rulesRecord } from './rules.ts';
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
-import { caMigrations } from './store.ts';
+import { bumpCounter, caMigrations } from './store.ts';
 import { proofReplayed, recordingRefusals, recordRefusal, recordUnreadable } from './write.ts';
 
 export interface CaOptions extends RuleFiles {
@@ -225,13 +226,17 @@ function showRules(metrics: Metrics, rules: RuleBook): void {
 }
 
 function caRoutes(ca: Ca, options: CaOptions, notes: ReadinessNotes): readonly Route[] {
+  const canWrite = createWriteCheck(ca.commit, (tx) => bumpCounter(tx, 'readiness'));
   const routes = [
     ...certificateRoutes(ca),
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
     ...healthRoutes(
       {
-        store: async () => void (await ca.records.head(ca.store)),
+        store: async () => {
+          await ca.records.head(ca.store);
+          await canWrite();
+        },
         signers: async () => {
           await ca.userCa.ready?.();
           await ca.hostCa.ready?.();

@@ -52,12 +52,13 @@ export interface InitRequest extends Omit<InitChoices, 'administrator'> {
 }
 
 /**
- * Throws CaError `init-refused` when the folder is there and not empty, GitHubError when the login is not found,
+ * Throws CaError `init-refused` when the folder is there and not empty, or an init that was killed left its draft; GitHubError when the login is not found,
  * ServerError or PolicyError when what was chosen makes no configuration. Nothing is left behind then.
  */
 export async function initCa(request: InitRequest): Promise<InitReport> {
   const folder = resolve(request.folder);
   refuseExisting(folder);
+  refuseDraft(folder);
   const choices: InitChoices = {
     ...request,
     ...(request.administratorLogin === undefined
@@ -65,7 +66,7 @@ export async function initCa(request: InitRequest): Promise<InitReport> {
       : { administrator: await findAdministrator(request, request.administratorLogin) }),
   };
   mkdirSync(dirname(folder), { recursive: true });
-  const draft = mkdtempSync(`${folder}.new-`);
+  const draft = mkdtempSync(`${folder}${DRAFT}`);
   try {
     writeTexts(draft, choices);
     const keys = await writeKeys(draft);
@@ -91,6 +92,22 @@ function refuseExisting(folder: string): void {
       `${folder} is not empty: init never overwrites a CA; name another folder with --dir`,
     );
   }
+}
+
+/** What the draft's name has behind the folder's, before what makes it unique. */
+const DRAFT = '.new-';
+
+/** Not removed here: another init may be at work in it. */
+function refuseDraft(folder: string): void {
+  const parent = dirname(folder);
+  const begins = `${basename(folder)}${DRAFT}`;
+  const left = existsSync(parent) ? readdirSync(parent).find((name) => name.startsWith(begins)) : undefined;
+  if (left === undefined) return;
+  const draft = join(parent, left);
+  throw new CaError(
+    'init-refused',
+    `${draft} is the draft of an init that was ended half way: the keys in it were never used. If no other init is at work, remove it (rm -r ${draft}) and try again`,
+  );
 }
 
 async function findAdministrator(request: InitRequest, login: string) {

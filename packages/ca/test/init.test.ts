@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Standin, startStandin } from '@beacon/github-standin';
 import { createPolicyEngine } from '@beacon/policy';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -208,6 +210,30 @@ describe('what init never does', () => {
     const before = contents(folder);
     await expect(initCa(request())).rejects.toMatchObject({ code: 'init-refused' });
     expect(contents(folder)).toEqual(before);
+    expect(readdirSync(parent)).toEqual(['ca']);
+  });
+
+  test('leave the keys of a killed init unnamed: the next one is refused until its draft is gone', async () => {
+    const main = join(import.meta.dirname, 'serving-process.ts');
+    const argv = ['--conditions=@beacon/source', '--no-warnings', main, 'ca', 'init', '--dir', folder];
+    const child = spawn(process.execPath, [...argv, '--public-url', 'https://ca.example'], {
+      stdio: 'ignore',
+      env: { PATH: process.env['PATH'] },
+    });
+    const ended = once(child, 'exit');
+    while (child.exitCode === null && !readdirSync(parent).some((name) => name.startsWith('ca.new-')))
+      await sleep(1);
+    child.kill('SIGKILL');
+    await ended;
+    const [draft = ''] = readdirSync(parent);
+    expect(draft).toMatch(/^ca\.new-/);
+    expect(statSync(join(parent, draft)).mode & 0o777).toBe(0o700);
+    await expect(initCa(request())).rejects.toMatchObject({
+      code: 'init-refused',
+      message: expect.stringContaining(`rm -r ${join(parent, draft)}`),
+    });
+    rmSync(join(parent, draft), { recursive: true });
+    await initCa(request());
     expect(readdirSync(parent)).toEqual(['ca']);
   });
 

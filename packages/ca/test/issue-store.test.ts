@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createProof } from '@beacon/client';
 import { hashRecord } from '@beacon/protocol/record';
 import { openDatabase } from '@beacon/server';
 import { formatPublicKeyLine } from '@beacon/ssh/public-key';
@@ -160,6 +161,28 @@ const mounted = mountSmall();
     rmSync(folder, { recursive: true });
   });
 
+  /** The ways in that are OAuth's. */
+  async function expectUnavailable(who: LoggedIn): Promise<void> {
+    const form = (path: string, values: Record<string, string>, headers: Record<string, string> = {}) =>
+      ca.send('POST', path, new URLSearchParams(values).toString(), {
+        'content-type': 'application/x-www-form-urlencoded',
+        ...headers,
+      });
+    const proof = await createProof(who.proofKey, {
+      method: 'POST',
+      url: `${ca.url}/oauth/token`,
+      now: ca.clock.now(),
+    });
+    const client = { client_id: 'beacon-cli', resource: 'urn:beacon:ca' };
+    const refresh = { ...client, grant_type: 'refresh_token', refresh_token: who.refreshToken };
+    for (const { status, body } of [
+      await form('/oauth/device', client),
+      await form('/oauth/token', refresh, { dpop: proof }),
+      await form('/oauth/revoke', { ...client, token: who.refreshToken }),
+    ])
+      expect({ status, error: body['error'] }).toEqual({ status: 503, error: 'temporarily_unavailable' });
+  }
+
   test('A13, L8: on a full disk nothing is signed and 503 is answered, until there is room again', async () => {
     const lin = await ca.login('lin');
     const [signed, serials] = [signatures, await ca.serials()];
@@ -173,8 +196,13 @@ const mounted = mountSmall();
       expect(refusal(await ca.sign(lin))).toEqual({ status: 503, code: 'storage' });
     expect([signatures, await ca.serials()]).toEqual([signed, serials]);
     expect((await ca.sign(lin)).text).not.toMatch(/SQLITE|tmpfs|\/tmp/);
+    await expectUnavailable(lin);
+    expect((await ca.send('GET', '/readyz')).status).toBe(503);
+    expect((await ca.send('GET', '/healthz')).status).toBe(200);
     rmSync(filler);
     expect((await ca.sign(lin)).status).toBe(201);
+    expect((await ca.send('GET', '/readyz')).status).toBe(200);
+    await ca.login('kim');
     expect(await ca.verifyChain()).toMatchObject({ ok: true });
   });
 

@@ -156,7 +156,7 @@ export function addRecords(program: Command, context: Context, finish: Finish): 
     .option('--config <file>', 'read the store that this ca.yaml names, a PostgreSQL database too')
     .option(
       '--anchor <seq:hash>',
-      'with --store or --config: a head that must stand in it; may be repeated',
+      'a record that somebody kept, which must stand there; may be repeated',
       collect,
       [],
     )

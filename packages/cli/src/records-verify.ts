@@ -1,15 +1,23 @@
 /**
- * `beacon records verify`: reads the CA's whole chain over the API, recomputes it, and holds it against two witnesses: the
- * CA's signed checkpoint, and the head that this machine kept from the last time. A CA that cut, changed or forked its
- * records can fool neither the hashes nor a machine that remembers.
+ * `beacon records verify`: reads the CA's whole chain over the API, recomputes it, and holds it against its witnesses: the
+ * CA's signed checkpoint, the head that this machine kept from the last time, and anchors that were named (every answer
+ * of the CA that tells of a record is one). A CA that cut, changed or forked its records can fool neither the hashes nor
+ * whoever remembers.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { type CaApi, discoverCa, fetchJwks, verifyCheckpoint } from '@beacon/client';
+import {
+  type CaApi,
+  ClientError,
+  discoverCa,
+  fetchJwks,
+  type RecordPage,
+  verifyCheckpoint,
+} from '@beacon/client';
 import { FIRST_PREVIOUS, hashRecord, parseRecord } from '@beacon/protocol/record';
 import { parseStrictJson } from '@beacon/protocol/strict-json';
 import { type Context, openCa } from './context.ts';
-import { CliError } from './error.ts';
+import { CliError, usageError } from './error.ts';
 import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from './private-file.ts';
 
 interface Head {
@@ -17,9 +25,19 @@ interface Head {
   readonly hash: string;
 }
 
-const PAGE = '500';
+/** What the chain is held against: a name for people, and the record that must stand there. */
+type Witnesses = readonly (readonly [name: string, head: Head])[];
 
-export async function verifyRecords(context: Context, options: { readonly json: boolean }): Promise<number> {
+const PAGE = 500;
+
+export interface VerifyOptions {
+  /** `SEQ:HASH` each. */
+  readonly anchor: readonly string[];
+  readonly json: boolean;
+}
+
+export async function verifyRecords(context: Context, options: VerifyOptions): Promise<number> {
+  const anchors = options.anchor.map(parseAnchor);
   const { terminal, place } = context;
   const { api, credentials } = await openCa(context);
   const metadata = await discoverCa(credentials.issuer);
@@ -28,8 +46,11 @@ export async function verifyRecords(context: Context, options: { readonly json: 
   const name = createHash('sha256').update(credentials.issuer).digest('hex').slice(0, 16);
   const anchorFile = join(place.stateDirectory, 'anchors', `${name}.json`);
   const anchor = await readAnchor(anchorFile);
-  const witnesses = new Map<string, Head>([['the signed checkpoint', checkpoint]]);
-  if (anchor !== undefined) witnesses.set('what this machine remembers', anchor);
+  const witnesses: Witnesses = [
+    ['the signed checkpoint', checkpoint],
+    ...(anchor === undefined ? [] : [['what this machine remembers', anchor] as const]),
+    ...anchors.map((one) => [`the anchor ${one.seq}:${one.hash}`, one] as const),
+  ];
   const head = await recompute(api, witnesses);
   await ensurePrivateDirectory(place.stateDirectory);
   await ensurePrivateDirectory(join(place.stateDirectory, 'anchors'));
@@ -55,11 +76,11 @@ export async function verifyRecords(context: Context, options: { readonly json: 
 }
 
 /** The head that all records lead to. Throws CliError `records-broken` naming the first record that does not hold. */
-async function recompute(api: CaApi, witnesses: ReadonlyMap<string, Head>): Promise<Head> {
+async function recompute(api: CaApi, witnesses: Witnesses): Promise<Head> {
   let head: Head = { seq: 0, hash: FIRST_PREVIOUS };
   compare(witnesses, head);
   for (;;) {
-    const { records } = await api.records({ after: String(head.seq), limit: PAGE });
+    const { records } = await readPage(api, head.seq, PAGE);
     if (records.length === 0) break;
     for (const line of records) {
       head = follow(head, line);
@@ -77,6 +98,24 @@ async function recompute(api: CaApi, witnesses: ReadonlyMap<string, Head>): Prom
   return head;
 }
 
+/**
+ * A page, and a smaller one when the CA fails over it: it gives out no record that is not what its hash says, and the
+ * records before that one are wanted. Throws CliError `records-broken` when it fails over the very next one.
+ */
+async function readPage(api: CaApi, after: number, limit: number): Promise<RecordPage> {
+  try {
+    return await api.records({ after: String(after), limit: String(limit) });
+  } catch (error) {
+    if (!(error instanceof ClientError && error.kind === 'internal' && error.problem !== undefined))
+      throw error;
+    if (limit > 1) return readPage(api, after, Math.ceil(limit / 8));
+    throw broken(
+      after + 1,
+      `the CA does not give it out; its log says why under ${error.problem.id}, and so does \`beacon records verify --store\` on its machine`,
+    );
+  }
+}
+
 function follow(head: Head, line: string): Head {
   const seq = head.seq + 1;
   let record: ReturnType<typeof parseRecord>;
@@ -91,7 +130,7 @@ function follow(head: Head, line: string): Head {
   return { seq, hash: hashRecord(line) };
 }
 
-function compare(witnesses: ReadonlyMap<string, Head>, head: Head): void {
+function compare(witnesses: Witnesses, head: Head): void {
   for (const [name, witness] of witnesses) {
     if (witness.seq === head.seq && witness.hash !== head.hash)
       throw broken(head.seq, `it is not the one that ${name} names`);
@@ -104,6 +143,13 @@ function broken(seq: number, why: string): CliError {
     'internal',
     `the CA's records do not verify: record ${seq}: ${why}. Keep this output, trust no certificate of this CA until it is explained`,
   );
+}
+
+function parseAnchor(text: string): Head {
+  const [, seq, hash] = /^([0-9]{1,15}):([0-9a-f]{64})$/.exec(text) ?? [];
+  if (seq === undefined || hash === undefined)
+    throw usageError('--anchor takes SEQ:HASH, from an answer of the CA, a checkpoint or a backup');
+  return { seq: Number(seq), hash };
 }
 
 async function readAnchor(file: string): Promise<Head | undefined> {

@@ -16,6 +16,8 @@ export interface GroupCommit<Tables> {
    * threw, with ServerError `storage` when the store failed, with `closed` after `close()`; its effects are then nil.
    */
   write<T>(unit: (transaction: Transaction<Tables>) => Promise<T>): Promise<T>;
+  /** How the latest group ended: when it began to be committed, by a clock that only rises, and whether the store failed. */
+  readonly latest: { readonly atMs: number; readonly failed: boolean } | undefined;
   /** Takes no more units, and resolves when those that were taken have ended. */
   close(): Promise<void>;
 }
@@ -41,17 +43,24 @@ export function createGroupCommit<Tables>(
   const maxWaiting = options.maxWaiting ?? 4_096;
   const waiting: Waiting<Tables>[] = [];
   let working: Promise<void> | undefined;
+  let latest: GroupCommit<Tables>['latest'];
   let closed = false;
 
   async function work(): Promise<void> {
     while (waiting.length > 0) {
       await nextTurn();
-      await commitTogether(database, waiting.splice(0, maxUnits));
+      const atMs = performance.now();
+      await commitTogether(database, waiting.splice(0, maxUnits), (failed) => {
+        latest = { atMs, failed };
+      });
     }
     working = undefined;
   }
 
   return {
+    get latest() {
+      return latest;
+    },
     write<T>(unit: (transaction: Transaction<Tables>) => Promise<T>): Promise<T> {
       if (closed) return Promise.reject(new ServerError('closed', 'the server is stopping: try again soon'));
       if (waiting.length >= maxWaiting) {
@@ -84,10 +93,12 @@ type Outcome = { readonly value: unknown } | { readonly error: unknown };
 /**
  * Most groups have no unit that throws, so the first attempt does without savepoints, which would cost every unit. When
  * one throws, the group runs once more with them: that, and not an fsync for each, is what a failing unit can cost.
+ * `ended` is told whether the store failed, before any unit is.
  */
 async function commitTogether<Tables>(
   database: Database<Tables>,
   group: readonly Waiting<Tables>[],
+  ended: (failed: boolean) => void,
 ): Promise<void> {
   let careful = false;
   for (let attempt = 1; ; attempt++) {
@@ -95,6 +106,7 @@ async function commitTogether<Tables>(
       const outcomes = await database
         .transaction()
         .execute((transaction) => (careful ? runEach(transaction, group) : runStraight(transaction, group)));
+      ended(false);
       for (const [index, unit] of group.entries()) settle(unit, outcomes[index]);
       return;
     } catch (error) {
@@ -104,6 +116,7 @@ async function commitTogether<Tables>(
         careful = true;
         continue;
       }
+      ended(failure !== undefined);
       for (const unit of group) unit.reject(failure ?? error);
       return;
     }

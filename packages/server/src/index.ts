@@ -80,3 +80,4 @@ export {
   type TlsFollowing,
   type TlsFollowOptions,
 } from './tls-files.ts';
+export { createWriteCheck } from './write-check.ts';

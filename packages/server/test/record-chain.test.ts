@@ -1,9 +1,19 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatRecord, hashRecord, parseRecord } from '@beacon/protocol/record';
-import { beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Sqlite from 'better-sqlite3';
-import { openDatabase, type RecordTables, verifyRecords } from '../src/index.ts';
+import { sql } from 'kysely';
+import {
+  createRecords,
+  type Database,
+  migrate,
+  openDatabase,
+  type RecordTables,
+  recordMigrations,
+  type Transaction,
+  verifyRecords,
+} from '../src/index.ts';
 import { openRecordStore } from './record-store.ts';
 import { temporaryFolder } from './temporary.ts';
 
@@ -143,6 +153,113 @@ describe('L1: names the first bad record', () => {
     });
   }
 });
+
+describe('L1: a thousand records in a hundred chains, each record changed in six ways', () => {
+  const LENGTH = 10;
+  const chains = Array.from({ length: COUNT / LENGTH }, (_, index) => `chain-${index}`);
+  const heads = new Map<string, { seq: number; hash: string }>();
+  let store: Database<RecordTables>;
+
+  beforeAll(async () => {
+    store = openDatabase<RecordTables>({ file: ':memory:' });
+    await migrate(store, recordMigrations);
+    for (const chain of chains) {
+      const records = createRecords({ chain, now: () => new Date(1_700_000_000_000) });
+      await store.transaction().execute(async (tx) => {
+        for (let seq = 1; seq <= LENGTH; seq++) {
+          const entry = { kind: 'test', person: `github:${seq}` };
+          heads.set(chain, await records.append(tx, entry));
+        }
+      });
+    }
+    await sql`create table loose as select * from records`.execute(store);
+    await sql`drop table records`.execute(store);
+    await sql`alter table loose rename to records`.execute(store);
+    await sql`create index loose_order on records (chain, seq)`.execute(store);
+  });
+  afterAll(() => store.destroy());
+
+  type Change = (tx: Transaction<RecordTables>, chain: string, seq: number) => Promise<number>;
+
+  /** Moves what comes from `seq` on by one, by way of numbers that nothing has. */
+  const shift = (tx: Transaction<RecordTables>, chain: string, seq: number) =>
+    sql`update records set seq = seq + 1 where chain = ${chain} and seq >= ${seq}`.execute(tx);
+
+  test.each<[string, Change]>([
+    [
+      'edit',
+      async (tx, chain, seq) => {
+        await sql`update records set line = replace(line, 'github:', 'github:1')
+          where chain = ${chain} and seq = ${seq}`.execute(tx);
+        return seq;
+      },
+    ],
+    [
+      'delete',
+      async (tx, chain, seq) => {
+        await sql`delete from records where chain = ${chain} and seq = ${seq}`.execute(tx);
+        return seq;
+      },
+    ],
+    [
+      'insert',
+      async (tx, chain, seq) => {
+        await shift(tx, chain, seq);
+        const from = seq === LENGTH ? 1 : LENGTH + 1;
+        await sql`insert into records select chain, ${seq}, time, kind, person, service, host, "grant", line, hash
+          from records where chain = ${chain} and seq = ${from}`.execute(tx);
+        return seq;
+      },
+    ],
+    [
+      'swap',
+      async (tx, chain, seq) => {
+        const other = seq === LENGTH ? seq - 1 : seq + 1;
+        await sql`update records set seq = case seq when ${seq} then ${other} else ${seq} end
+          where chain = ${chain} and seq in (${seq}, ${other})`.execute(tx);
+        return Math.min(seq, other);
+      },
+    ],
+    [
+      'truncate',
+      async (tx, chain, seq) => {
+        await sql`delete from records where chain = ${chain} and seq >= ${seq}`.execute(tx);
+        return seq;
+      },
+    ],
+    [
+      'duplicate',
+      async (tx, chain, seq) => {
+        await sql`insert into records select * from records where chain = ${chain} and seq = ${seq}`.execute(
+          tx,
+        );
+        return seq;
+      },
+    ],
+  ])('%s', async (_name, change) => {
+    const wrong: unknown[] = [];
+    for (const chain of chains) {
+      const anchors = [heads.get(chain) ?? { seq: 0, hash: '' }];
+      for (let seq = 1; seq <= LENGTH; seq++) {
+        await store
+          .transaction()
+          .execute(async (tx) => {
+            const firstBad = await change(tx, chain, seq);
+            const verdict = await verifyRecords(tx, { chain, anchors });
+            if (verdict.ok || verdict.firstBad !== firstBad) wrong.push({ chain, seq, firstBad, verdict });
+            throw undone;
+          })
+          .catch((error: unknown) => {
+            if (error !== undone) throw error;
+          });
+      }
+    }
+    expect(wrong).toEqual([]);
+    for (const chain of chains) expect(await verifyRecords(store, { chain })).toMatchObject({ ok: true });
+  });
+});
+
+const undone = new Error('undone');
 
 test('L3: a chain cut to an older valid prefix verifies alone, and not against an anchor', async () => {
   const file = forge((store) => store.exec('DELETE FROM records WHERE seq > 700'));
