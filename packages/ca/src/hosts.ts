@@ -10,7 +10,7 @@ import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
 import { readSubjectKey } from './request.ts';
-import { type HostRow, lastHostRecord, nextSerial, storedSerial } from './store.ts';
+import { type HostRow, lastHostRecord, nextSerial, readHost, storedSerial } from './store.ts';
 import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
 import { write } from './write.ts';
 
@@ -38,7 +38,7 @@ const NONCE_BYTES = 32;
 
 /** The host, its row verified. Throws CaError `host-unknown` or `row-unverified`. */
 export async function findHost(ca: Ca, id: string, store: Readable = ca.store): Promise<Host> {
-  const row = await store.selectFrom('hosts').selectAll().where('id', '=', id).executeTakeFirst();
+  const row = await readHost(store, id);
   if (row === undefined)
     throw new CaError('host-unknown', `there is no host ${id}: see \`beacon ca host list\``);
   return verifiedHost(ca, row, store);

@@ -25,7 +25,7 @@ import { findHost, type Host } from './hosts.ts';
 import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './request.ts';
 import { pinRules } from './rules.ts';
 import { refuseService } from './services.ts';
-import { nextSerial, storedSerial } from './store.ts';
+import { insertCertificate, nextSerial, readHost, storedSerial } from './store.ts';
 import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
 import { recordRefusal, write } from './write.ts';
 
@@ -195,11 +195,7 @@ function recordGrant(
   const authority = fingerprint(ca.userCa.publicKey);
   return write(ca, caller, async (tx) => {
     await requireAuthorityInUse(tx, authority);
-    const current = await tx
-      .selectFrom('hosts')
-      .select(['state', 'record_seq'])
-      .where('id', '=', host.id)
-      .executeTakeFirst();
+    const current = await readHost(tx, host.id);
     if (current?.record_seq !== host.recordSeq) {
       throw new CaError('host-changed', `the host ${host.id} was changed just now: try again`);
     }
@@ -226,28 +222,25 @@ function recordGrant(
         ...(plan.granted.length === 0 ? {} : { commands: recordedCommands(asked, plan) }),
       },
     });
-    await tx
-      .insertInto('certificates')
-      .values({
-        serial: storedSerial(serial),
-        kind: 'user',
-        grant_id: plan.grant,
-        person: caller.person,
-        service: caller.service,
-        session: caller.sessionId,
-        host: host.id,
-        login: asked.login,
-        commands: JSON.stringify(plan.granted.map(({ command }) => command)),
-        public_key: publicKey,
-        authority,
-        valid_after: plan.validAfter * 1000,
-        valid_before: plan.validBefore * 1000,
-        revoked_at: null,
-        halted: 0,
-        record_seq: record.seq,
-        record_hash: record.hash,
-      })
-      .execute();
+    await insertCertificate(tx, {
+      serial: storedSerial(serial),
+      kind: 'user',
+      grant_id: plan.grant,
+      person: caller.person,
+      service: caller.service,
+      session: caller.sessionId,
+      host: host.id,
+      login: asked.login,
+      commands: JSON.stringify(plan.granted.map(({ command }) => command)),
+      public_key: publicKey,
+      authority,
+      valid_after: plan.validAfter * 1000,
+      valid_before: plan.validBefore * 1000,
+      revoked_at: null,
+      halted: 0,
+      record_seq: record.seq,
+      record_hash: record.hash,
+    });
     return { serial, record: { seq: record.seq, hash: record.hash } };
   });
 }

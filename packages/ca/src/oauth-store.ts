@@ -5,7 +5,14 @@
  * read before a write. A grant that oidc-provider revokes ends the Beacon session behind it, in the same commit.
  */
 import { createHash } from 'node:crypto';
-import type { Database, GroupCommit, Migrations, Sealer, Transaction } from '@beacon/server';
+import {
+  type Database,
+  type GroupCommit,
+  type Migrations,
+  prepareQuery,
+  type Sealer,
+  type Transaction,
+} from '@beacon/server';
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
 import { KEPT_FOR_SLOW_CLOCKS_MS } from './proof-store.ts';
 
@@ -81,6 +88,22 @@ export function keyOf(id: string): string {
   return createHash('sha256').update(id).digest('base64url');
 }
 
+function findArtifactBy(column: 'key' | 'uid_key' | 'user_code_key') {
+  return prepareQuery((reader: Database<OauthTables>, values: { model: string; key: string }) =>
+    reader
+      .selectFrom('oauth_artifacts')
+      .select(['model', 'key', 'content', 'consumed_at'])
+      .where('model', '=', values.model)
+      .where(column, '=', values.key),
+  );
+}
+
+const findArtifact = {
+  key: findArtifactBy('key'),
+  uid_key: findArtifactBy('uid_key'),
+  user_code_key: findArtifactBy('user_code_key'),
+};
+
 export function createOauthStore(options: OauthStoreOptions): OauthStore {
   const { database, write, sealer, now } = options;
 
@@ -106,12 +129,7 @@ export function createOauthStore(options: OauthStoreOptions): OauthStore {
     column: 'key' | 'uid_key' | 'user_code_key',
     id: string,
   ): Promise<AdapterPayload | undefined> {
-    const row = await reader
-      .selectFrom('oauth_artifacts')
-      .select(['model', 'key', 'content', 'consumed_at'])
-      .where('model', '=', model)
-      .where(column, '=', keyOf(id))
-      .executeTakeFirst();
+    const [row] = (await findArtifact[column](reader, { model, key: keyOf(id) })).rows;
     return row === undefined ? undefined : open(row);
   }
 

@@ -1,4 +1,5 @@
 /** Persons that an administrator has disabled. A disabled person gets no session, no token and no certificate. */
+import { prepareQuery } from '@beacon/server';
 import type { Caller } from './access-token.ts';
 import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
@@ -6,17 +7,17 @@ import type { Ca, Readable } from './ca.ts';
 import { type DisabledPersonRow, lastPersonRecord } from './store.ts';
 import { write } from './write.ts';
 
+const findDisabled = prepareQuery((store: Readable, values: { person: string }) =>
+  store.selectFrom('disabled_persons').selectAll().where('person', '=', values.person),
+);
+
 /** Whether the person is disabled. Throws CaError `row-unverified` where row and records do not agree. */
 export async function isDisabled(
   ca: Pick<Ca, 'records' | 'store'>,
   person: string,
   store: Readable = ca.store,
 ): Promise<boolean> {
-  const row = await store
-    .selectFrom('disabled_persons')
-    .selectAll()
-    .where('person', '=', person)
-    .executeTakeFirst();
+  const [row] = (await findDisabled(store, { person })).rows;
   const last = await lastPersonRecord(store, person);
   if (row !== undefined) await verifyRow(ca.records, store, row, personDigest(row), last);
   else if (last?.kind === 'person-disabled') throw unverified(last.seq);

@@ -2,7 +2,7 @@
  * The proofs that have been used: a `jti` counts once per key for as long as its proof could be shown again. Using one up
  * belongs into the same group commit as what the request does, so that a replay can never win a race.
  */
-import type { Migrations, Transaction } from '@beacon/server';
+import { type Database, type Migrations, prepareQuery, type Transaction } from '@beacon/server';
 
 export interface ProofTables {
   used_proofs: { thumbprint: string; jti: string; expires_at: number };
@@ -30,14 +30,19 @@ export const proofMigrations: Migrations = {
   ],
 };
 
+const insertProof = prepareQuery(
+  (tx: Database<ProofTables>, row: { thumbprint: string; jti: string; expires_at: number }) =>
+    tx
+      .insertInto('used_proofs')
+      .values({ thumbprint: row.thumbprint, jti: row.jti, expires_at: row.expires_at })
+      .onConflict((conflict) => conflict.doNothing()),
+);
+
 /** Uses the proof up. False when it was used before: the caller then refuses with `proof-replayed`. */
 export async function consumeProof(tx: Transaction<ProofTables>, proof: UsedProof): Promise<boolean> {
-  const { numInsertedOrUpdatedRows } = await tx
-    .insertInto('used_proofs')
-    .values({ thumbprint: proof.thumbprint, jti: proof.jti, expires_at: proof.expiresAt.getTime() })
-    .onConflict((conflict) => conflict.doNothing())
-    .executeTakeFirst();
-  return numInsertedOrUpdatedRows === 1n;
+  const { thumbprint, jti, expiresAt } = proof;
+  const { changed } = await insertProof(tx, { thumbprint, jti, expires_at: expiresAt.getTime() });
+  return changed === 1;
 }
 
 /**

@@ -5,8 +5,9 @@
  * oidc-provider. Nothing is remembered here: using up the `jti` is the proof store's.
  */
 import { createHash } from 'node:crypto';
-import { calculateJwkThumbprint, EmbeddedJWK, errors, type JWTPayload, jwtVerify } from 'jose';
+import { errors, type JWTPayload, jwtVerify } from 'jose';
 import { CaError } from './error.ts';
+import { proofKey } from './proof-key.ts';
 
 /** The algorithms that a proof may be signed with. No RSA: keys are fresh, and made for us. */
 export const proofAlgorithms = ['EdDSA', 'ES256'];
@@ -53,7 +54,7 @@ export async function verifyProof(header: string | undefined, context: ProofCont
   }
   if (header.length > MAX_PROOF_LENGTH || header.includes(','))
     refuse('there must be one DPoP proof of at most 12 KiB');
-  const { payload, jwk } = await verifySignature(header, context.now);
+  const { payload, thumbprint } = await verifySignature(header, context.now);
   if (payload['htm'] !== context.method) refuse('its "htm" is not the request\'s method');
   if (!sameTarget(payload['htu'], context.url)) refuse(`its "htu" is not ${context.url}`);
   const iatMs = issuedAt(payload, context.now);
@@ -65,7 +66,7 @@ export async function verifyProof(header: string | undefined, context: ProofCont
   const keyProof = payload['key_proof'];
   if (keyProof !== undefined && typeof keyProof !== 'string') refuse('its "key_proof" must be a text');
   return {
-    thumbprint: await calculateJwkThumbprint(jwk, 'sha256'),
+    thumbprint,
     jti,
     expiresAt: new Date(iatMs + PROOF_WINDOW_MS),
     ...(body === undefined ? {} : { body }),
@@ -75,11 +76,15 @@ export async function verifyProof(header: string | undefined, context: ProofCont
 
 async function verifySignature(header: string, now: Date) {
   try {
-    const { payload, protectedHeader } = await jwtVerify(header, EmbeddedJWK, {
-      algorithms: proofAlgorithms,
-      typ: 'dpop+jwt',
-      currentDate: now,
-    });
+    const { payload, protectedHeader } = await jwtVerify(
+      header,
+      (protectedHeader) => proofKey(protectedHeader).key(),
+      {
+        algorithms: proofAlgorithms,
+        typ: 'dpop+jwt',
+        currentDate: now,
+      },
+    );
     const { jwk } = protectedHeader;
     if (jwk === undefined) refuse('its header has no "jwk"');
     if (Object.keys(protectedHeader).some((name) => !HEADER_MEMBERS.has(name))) {
@@ -87,7 +92,7 @@ async function verifySignature(header: string, now: Date) {
     }
     if (PRIVATE_MEMBERS.some((name) => name in jwk))
       refuse('its "jwk" holds a private key: throw that key away');
-    return { payload, jwk };
+    return { payload, thumbprint: await proofKey(protectedHeader).thumbprint() };
   } catch (error) {
     if (error instanceof CaError) throw error;
     const cause = error instanceof errors.JOSEError ? error.code : 'malformed';

@@ -2,7 +2,7 @@
  * The table of Beacon sessions. One row per trip through GitHub; a row that has ended stays, so that records can be
  * joined with it. The GitHub token stands here sealed and goes when GitHub has been told to forget it.
  */
-import type { Database, Migrations, Transaction } from '@beacon/server';
+import { type Database, type Migrations, prepareQuery, type Transaction } from '@beacon/server';
 
 export interface SessionRow {
   id: string;
@@ -57,8 +57,12 @@ export async function insertSession(tx: Transaction<SessionTables>, row: Session
   await tx.insertInto('sessions').values(row).execute();
 }
 
-export function readSession(reader: Readable, id: string): Promise<SessionRow | undefined> {
-  return reader.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst();
+const findSession = prepareQuery((reader: Database<SessionTables>, values: { id: string }) =>
+  reader.selectFrom('sessions').selectAll().where('id', '=', values.id),
+);
+
+export async function readSession(reader: Readable, id: string): Promise<SessionRow | undefined> {
+  return (await findSession(reader, { id })).rows[0];
 }
 
 export function readSessionOfGrant(reader: Readable, grantKey: string): Promise<SessionRow | undefined> {

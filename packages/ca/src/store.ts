@@ -3,7 +3,15 @@
  * of serials. Records and sessions have stores of their own. Serials are kept as text of 20 digits, so that their order
  * as text is their order as numbers and no reader rounds them.
  */
-import type { Database, Migrations, Readable, RecordTables, Transaction } from '@beacon/server';
+import {
+  type Database,
+  type Migrations,
+  prepareQuery,
+  type QueriedStore,
+  type Readable,
+  type RecordTables,
+  type Transaction,
+} from '@beacon/server';
 import { sql } from 'kysely';
 
 export interface HostRow {
@@ -184,17 +192,69 @@ export async function claimSubjectKey(
   fingerprint: string,
   owner: string,
 ): Promise<'free' | 'taken' | 'revoked'> {
-  const row = await tx
-    .selectFrom('subject_keys')
-    .selectAll()
-    .where('fingerprint', '=', fingerprint)
-    .executeTakeFirst();
-  if (row === undefined) {
-    await tx.insertInto('subject_keys').values({ fingerprint, owner, revoked_at: null }).execute();
-    return 'free';
-  }
+  // Nearly every key is new, so the first statement is nearly always the only one.
+  const { changed } = await insertSubjectKey(tx, { fingerprint, owner });
+  if (changed === 1) return 'free';
+  const [row] = (await findSubjectKey(tx, { fingerprint })).rows;
+  if (row === undefined) return 'taken';
   if (row.revoked_at !== null) return 'revoked';
   return row.owner === owner ? 'free' : 'taken';
+}
+
+const insertSubjectKey = prepareQuery((tx: CaDatabase, row: { fingerprint: string; owner: string }) =>
+  tx
+    .insertInto('subject_keys')
+    .values({ fingerprint: row.fingerprint, owner: row.owner, revoked_at: null })
+    .onConflict((conflict) => conflict.doNothing()),
+);
+
+const findSubjectKey = prepareQuery((tx: CaDatabase, values: { fingerprint: string }) =>
+  tx.selectFrom('subject_keys').selectAll().where('fingerprint', '=', values.fingerprint),
+);
+
+const findAuthorityRevocation = prepareQuery((tx: CaDatabase, values: { fingerprint: string }) =>
+  tx.selectFrom('authority_revocations').select('fingerprint').where('fingerprint', '=', values.fingerprint),
+);
+
+/** Whether the CA's key with this fingerprint is revoked. */
+export async function isRevokedAuthority(tx: QueriedStore, fingerprint: string): Promise<boolean> {
+  return (await findAuthorityRevocation(tx, { fingerprint })).rows.length > 0;
+}
+
+const findHostRow = prepareQuery((store: CaDatabase, values: { id: string }) =>
+  store.selectFrom('hosts').selectAll().where('id', '=', values.id),
+);
+
+/** A host's row as it stands, not verified. */
+export async function readHost(store: QueriedStore, id: string): Promise<HostRow | undefined> {
+  return (await findHostRow(store, { id })).rows[0];
+}
+
+const insertCertificateRow = prepareQuery((tx: CaDatabase, row: CertificateRow) =>
+  tx.insertInto('certificates').values({
+    serial: row.serial,
+    kind: row.kind,
+    grant_id: row.grant_id,
+    person: row.person,
+    service: row.service,
+    session: row.session,
+    host: row.host,
+    login: row.login,
+    commands: row.commands,
+    public_key: row.public_key,
+    authority: row.authority,
+    valid_after: row.valid_after,
+    valid_before: row.valid_before,
+    revoked_at: row.revoked_at,
+    halted: row.halted,
+    record_seq: row.record_seq,
+    record_hash: row.record_hash,
+  }),
+);
+
+/** Notes a certificate that is about to be signed. */
+export async function insertCertificate(tx: QueriedStore, row: CertificateRow): Promise<void> {
+  await insertCertificateRow(tx, row);
 }
 
 /** Adds one to a counter and answers its new value. */
@@ -206,16 +266,23 @@ export async function bumpCounter(tx: CaTransaction, name: string): Promise<bigi
 
 /** Sets a counter; whoever calls this sees to it that it only rises. */
 export async function setCounter(tx: CaTransaction, name: string, value: bigint): Promise<void> {
-  await tx
-    .insertInto('counters')
-    .values({ name, value: value.toString() })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: value.toString() }))
-    .execute();
+  await writeCounter(tx, { name, value: value.toString() });
 }
+
+const writeCounter = prepareQuery((tx: CaDatabase, row: { name: string; value: string }) =>
+  tx
+    .insertInto('counters')
+    .values({ name: row.name, value: row.value })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: row.value })),
+);
+
+const findCounter = prepareQuery((store: CaDatabase, values: { name: string }) =>
+  store.selectFrom('counters').select('value').where('name', '=', values.name),
+);
 
 /** A counter's value, 0 before its first use. */
 export async function readCounter(store: CaDatabase | CaTransaction, name: string): Promise<bigint> {
-  const row = await store.selectFrom('counters').select('value').where('name', '=', name).executeTakeFirst();
+  const [row] = (await findCounter(store, { name })).rows;
   return row === undefined ? 0n : BigInt(row.value);
 }
 
@@ -225,28 +292,35 @@ export interface AdministrativeRecord {
 }
 
 /** The last record that made or changed a host's row. */
-export function lastHostRecord<Tables extends RecordTables>(
+export async function lastHostRecord<Tables extends RecordTables>(
   store: Readable<Tables>,
   host: string,
 ): Promise<AdministrativeRecord | undefined> {
-  return administrativeRecords(store).where('host', '=', host).executeTakeFirst();
+  return (await findHostRecord(store, { host })).rows[0];
 }
 
+const findHostRecord = prepareQuery((store: Readable<RecordTables>, values: { host: string }) =>
+  administrativeRecords(store).where('host', '=', values.host),
+);
+
 /** The last record that disabled or enabled a person. A quote in a reason stands there as \", so it matches nothing here. */
-export function lastPersonRecord<Tables extends RecordTables>(
+export async function lastPersonRecord<Tables extends RecordTables>(
   store: Readable<Tables>,
   person: string,
 ): Promise<AdministrativeRecord | undefined> {
-  return administrativeRecords(store)
-    .where('host', 'is', null)
-    .where((or) =>
-      or.or([or('line', 'like', `%"disabled":"${person}"%`), or('line', 'like', `%"enabled":"${person}"%`)]),
-    )
-    .executeTakeFirst();
+  const values = { disabled: `%"disabled":"${person}"%`, enabled: `%"enabled":"${person}"%` };
+  return (await findPersonRecord(store, values)).rows[0];
 }
 
-function administrativeRecords<Tables extends RecordTables>(store: Readable<Tables>) {
-  return (store as unknown as Readable<RecordTables>)
+const findPersonRecord = prepareQuery(
+  (store: Readable<RecordTables>, values: { disabled: string; enabled: string }) =>
+    administrativeRecords(store)
+      .where('host', 'is', null)
+      .where((or) => or.or([or('line', 'like', values.disabled), or('line', 'like', values.enabled)])),
+);
+
+function administrativeRecords(store: Readable<RecordTables>) {
+  return store
     .selectFrom('records')
     .select(['seq', 'kind'])
     .where('chain', '=', 'ca')

@@ -5,16 +5,11 @@
 import { fingerprint } from '@beacon/ssh/public-key';
 import type { Ca, Tx } from './ca.ts';
 import { CaError } from './error.ts';
-import { claimSubjectKey } from './store.ts';
+import { claimSubjectKey, isRevokedAuthority } from './store.ts';
 
 /** Throws CaError `ca-key-revoked` when the CA's key with this fingerprint is revoked. */
 export async function requireAuthorityInUse(tx: Tx, authority: string): Promise<void> {
-  const revoked = await tx
-    .selectFrom('authority_revocations')
-    .select('fingerprint')
-    .where('fingerprint', '=', authority)
-    .executeTakeFirst();
-  if (revoked !== undefined) {
+  if (await isRevokedAuthority(tx, authority)) {
     throw new CaError('ca-key-revoked', "this CA's key is revoked: its operator must make a new one");
   }
 }

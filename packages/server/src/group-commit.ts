@@ -35,6 +35,10 @@ interface Waiting<Tables> {
   readonly reject: (error: unknown) => void;
 }
 
+/** A group is taken when so many turns of the event loop have brought nothing more, and after so many in any case. */
+const QUIET_TURNS = 2;
+const MAX_TURNS = 16;
+
 export function createGroupCommit<Tables>(
   database: Database<Tables>,
   options: GroupCommitOptions = {},
@@ -46,9 +50,19 @@ export function createGroupCommit<Tables>(
   let latest: GroupCommit<Tables>['latest'];
   let closed = false;
 
+  /** Waits while further units come: a commit holds up everything else, so what is ready had better be in it. */
+  async function gather(): Promise<void> {
+    let quiet = 0;
+    for (let turn = 0; turn < MAX_TURNS && quiet < QUIET_TURNS && waiting.length < maxUnits; turn++) {
+      const before = waiting.length;
+      await nextTurn();
+      quiet = waiting.length === before ? quiet + 1 : 0;
+    }
+  }
+
   async function work(): Promise<void> {
     while (waiting.length > 0) {
-      await nextTurn();
+      await gather();
       const atMs = performance.now();
       await commitTogether(database, waiting.splice(0, maxUnits), (failed) => {
         latest = { atMs, failed };

@@ -36,6 +36,7 @@ export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { isMigrated, type Migrations, migrate } from './migration.ts';
 export { addressKey, trustProxies } from './peer.ts';
+export { type PreparedQuery, prepareQuery, type QueriedStore } from './prepared-query.ts';
 export {
   type ChainOptions,
   type ChainVerdict,

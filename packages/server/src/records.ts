@@ -16,6 +16,7 @@ import {
 import type { Readable, Transaction } from './database.ts';
 import { ServerError } from './error.ts';
 import type { Migrations } from './migration.ts';
+import { prepareQuery, type QueriedStore } from './prepared-query.ts';
 import { recall, remember } from './transaction-memory.ts';
 
 export interface RecordsTable {
@@ -168,11 +169,11 @@ export function createRecords(options: RecordsOptions): Records {
   const randomBytes = options.randomBytes ?? cryptoRandomBytes;
   /** What this chain's head is remembered by, within a transaction. */
   const headOfChain = {};
+  const checkedBefore = rememberChecked();
 
   return {
     async append(transaction, entry) {
-      const tx = narrow(transaction);
-      const last = recall<RecordHead>(transaction, headOfChain) ?? (await readHead(tx, chain));
+      const last = recall<RecordHead>(transaction, headOfChain) ?? (await readHead(transaction, chain));
       const time = now();
       const behindMs = last === undefined ? 0 : last.time.getTime() - time.getTime();
       const facts = behindMs > 0 ? { ...entry.facts, clock_behind_ms: behindMs } : entry.facts;
@@ -185,26 +186,17 @@ export function createRecords(options: RecordsOptions): Records {
       };
       const line = formatReadable(fields, last?.hash ?? FIRST_PREVIOUS);
       const hash = hashRecord(line);
-      await tx
-        .insertInto('records')
-        .values({ ...columnsOf(fields), line, hash })
-        .execute();
+      await insertRecord(transaction, { ...columnsOf(fields), line, hash });
       remember(transaction, headOfChain, { seq: fields.seq, hash, time });
       return { seq: fields.seq, hash, line };
     },
 
     async hide(transaction, value, person) {
-      const tx = narrow(transaction);
-      const known = await tx
-        .selectFrom('personal')
-        .select('digest')
-        .where('person', '=', person)
-        .where('value', '=', value)
-        .executeTakeFirst();
+      const [known] = (await findPersonal(transaction, { person, value })).rows;
       if (known !== undefined) return known.digest;
       const salt = randomBytes(SALT_BYTES);
       const digest = saltedDigest(salt, value);
-      await tx
+      await narrow(transaction)
         .insertInto('personal')
         .values({ digest, salt: salt.toString('base64url'), value, person })
         .execute();
@@ -223,16 +215,11 @@ export function createRecords(options: RecordsOptions): Records {
       return expected.length === given.length && timingSafeEqual(expected, given) ? row.value : undefined;
     },
 
-    head: (store) => readHead(narrow(store), chain),
+    head: (store) => readHead(store, chain),
 
     async get(store, seq) {
-      const row = await narrow(store)
-        .selectFrom('records')
-        .select(['seq', 'line', 'hash'])
-        .where('chain', '=', chain)
-        .where('seq', '=', seq)
-        .executeTakeFirst();
-      return row === undefined ? undefined : checked(row);
+      const [row] = (await findRecord(store, { chain, seq })).rows;
+      return row === undefined ? undefined : checkedBefore(row);
     },
 
     async list(store, filter) {
@@ -288,14 +275,67 @@ function checked(row: Pick<RecordsTable, 'seq' | 'line' | 'hash'>): StoredRecord
   return { seq: row.seq, hash: row.hash, line: row.line, fields: parseRecord(row.line) };
 }
 
-async function readHead(store: Readable<RecordTables>, chain: string): Promise<RecordHead | undefined> {
-  const row = await store
+const CHECKED_KEPT = 1_000;
+
+/**
+ * {@link checked}, its latest answers kept by the exact line and hash: the records that made hosts are read, as they
+ * stand in the store, for every request.
+ */
+function rememberChecked(): (row: Pick<RecordsTable, 'seq' | 'line' | 'hash'>) => StoredRecord {
+  const kept = new Map<string, StoredRecord>();
+  return (row) => {
+    const known = kept.get(row.line);
+    if (known !== undefined && known.hash === row.hash && known.seq === row.seq) return known;
+    const record = checked(row);
+    if (kept.size >= CHECKED_KEPT) kept.clear();
+    kept.set(row.line, record);
+    return record;
+  };
+}
+
+const insertRecord = prepareQuery((store: Readable<RecordTables>, row: RecordsTable) =>
+  store.insertInto('records').values({
+    chain: row.chain,
+    seq: row.seq,
+    time: row.time,
+    kind: row.kind,
+    person: row.person,
+    service: row.service,
+    host: row.host,
+    grant: row.grant,
+    line: row.line,
+    hash: row.hash,
+  }),
+);
+
+const findRecord = prepareQuery((store: Readable<RecordTables>, values: { chain: string; seq: number }) =>
+  store
+    .selectFrom('records')
+    .select(['seq', 'line', 'hash'])
+    .where('chain', '=', values.chain)
+    .where('seq', '=', values.seq),
+);
+
+const findHead = prepareQuery((store: Readable<RecordTables>, values: { chain: string }) =>
+  store
     .selectFrom('records')
     .select(['seq', 'hash', 'time'])
-    .where('chain', '=', chain)
+    .where('chain', '=', values.chain)
     .orderBy('seq', 'desc')
-    .limit(1)
-    .executeTakeFirst();
+    .limit(1),
+);
+
+const findPersonal = prepareQuery(
+  (store: Readable<RecordTables>, values: { person: string; value: string }) =>
+    store
+      .selectFrom('personal')
+      .select('digest')
+      .where('person', '=', values.person)
+      .where('value', '=', values.value),
+);
+
+async function readHead(store: QueriedStore, chain: string): Promise<RecordHead | undefined> {
+  const [row] = (await findHead(store, { chain })).rows;
   return row === undefined ? undefined : { seq: row.seq, hash: row.hash, time: new Date(row.time) };
 }
 
