@@ -31,7 +31,7 @@ const CONNECTIONS = ([1, 16, 64] as const).filter(
 );
 const CALLERS = 64;
 /** More than are asked for in a second at these connections, so that what was made lasts. */
-const MOST_PER_SECOND = { 1: 1_200, 16: 3_600, 64: 3_600 } as const;
+const MOST_PER_SECOND = { 1: 1_200, 16: 2_600, 64: 2_600 } as const;
 
 const say = (text: string) => void process.stderr.write(`${text}\n`);
 const wanted = (part: string) => values.only === undefined || values.only.split(',').includes(part);
@@ -75,7 +75,7 @@ async function pipeline(ca: ServedCa, kind: RequestKind, who: readonly string[])
       callers: CALLERS,
       warmSeconds: WARM_SECONDS,
       seconds,
-      requests: 4_500 * (WARM_SECONDS + seconds),
+      requests: 3_000 * (WARM_SECONDS + seconds),
     },
     START_FLAGS,
   );

@@ -65,6 +65,18 @@ export async function readSession(reader: Readable, id: string): Promise<Session
   return (await findSession(reader, { id })).rows[0];
 }
 
+const findSessionEnd = prepareQuery((reader: Database<SessionTables>, values: { id: string }) =>
+  reader.selectFrom('sessions').select(['ended_at', 'ends_at']).where('id', '=', values.id),
+);
+
+/** Whether and when a session has ended, and when it will. */
+export async function readSessionEnd(
+  reader: Readable,
+  id: string,
+): Promise<Pick<SessionRow, 'ended_at' | 'ends_at'> | undefined> {
+  return (await findSessionEnd(reader, { id })).rows[0];
+}
+
 export function readSessionOfGrant(reader: Readable, grantKey: string): Promise<SessionRow | undefined> {
   return reader.selectFrom('sessions').selectAll().where('grant_key', '=', grantKey).executeTakeFirst();
 }

@@ -13,6 +13,7 @@ import {
   markEnded,
   readAliveSessions,
   readSession,
+  readSessionEnd,
   readSessionOfGrant,
   readUnreleased,
   type SessionRow,
@@ -177,7 +178,7 @@ export function createSessions(options: SessionOptions): Sessions {
       return (await readAliveSessions(database, now(), person)).map(toSession);
     },
     async isAlive(tx, id, at) {
-      const row = await readSession(tx, id);
+      const row = await readSessionEnd(tx, id);
       return row !== undefined && isOpen(row, at);
     },
     bindKey: (id, thumbprint) => write((tx) => bindKey(tx, id, thumbprint)),
@@ -208,7 +209,7 @@ export function createSessions(options: SessionOptions): Sessions {
   };
 }
 
-function isOpen(row: SessionRow, at: Date): boolean {
+function isOpen(row: Pick<SessionRow, 'ended_at' | 'ends_at'>, at: Date): boolean {
   return row.ended_at === null && row.ends_at > at.getTime();
 }
 

@@ -259,10 +259,22 @@ export async function insertCertificate(tx: QueriedStore, row: CertificateRow): 
 
 /** Adds one to a counter and answers its new value. */
 export async function bumpCounter(tx: CaTransaction, name: string): Promise<bigint> {
-  const value = (await readCounter(tx, name)) + 1n;
-  await setCounter(tx, name, value);
-  return value;
+  const [row] = (await addOne(tx, { name })).rows;
+  if (row === undefined) throw new TypeError(`the counter ${name} gave no value`);
+  return BigInt(row.value);
 }
+
+const addOne = prepareQuery((tx: CaDatabase, values: { name: string }) =>
+  tx
+    .insertInto('counters')
+    .values({ name: values.name, value: '1' })
+    .onConflict((conflict) =>
+      conflict
+        .column('name')
+        .doUpdateSet({ value: sql<string>`cast(cast(counters.value as bigint) + 1 as text)` }),
+    )
+    .returning('value'),
+);
 
 /** Sets a counter; whoever calls this sees to it that it only rises. */
 export async function setCounter(tx: CaTransaction, name: string, value: bigint): Promise<void> {

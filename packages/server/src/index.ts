@@ -43,16 +43,14 @@ export {
   type RecordAnchor,
   verifyRecords,
 } from './record-chain.ts';
+export { type PersonalTable, type RecordTables, recordMigrations } from './record-tables.ts';
 export {
   createRecords,
-  type PersonalTable,
   type RecordEntry,
   type RecordFilter,
   type RecordHead,
   type RecordReceipt,
   type Records,
-  type RecordTables,
-  recordMigrations,
   type StoredRecord,
 } from './records.ts';
 export {

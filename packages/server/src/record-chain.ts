@@ -6,7 +6,8 @@
  */
 import { FIRST_PREVIOUS, hashRecord, parseRecord } from '@beacon/protocol/record';
 import { type Readable, storageFailure } from './database.ts';
-import { columnsOf, type RecordsTable, type RecordTables } from './records.ts';
+import type { RecordsTable, RecordTables } from './record-tables.ts';
+import { columnsOf } from './records.ts';
 
 /** A place in the chain that somebody else holds. */
 export interface RecordAnchor {

@@ -18,6 +18,19 @@ const MAX_DEPTH = 6;
 const MAX_MEMBERS = 100;
 const MAX_TEXT = 8_192;
 
+/** Keys are few and come again with every line. */
+const KEYS_KEPT = 500;
+const judgedKeys = new Map<string, boolean>();
+
+function namesSecret(key: string): boolean {
+  const known = judgedKeys.get(key);
+  if (known !== undefined) return known;
+  const judged = SECRET_KEY.test(key);
+  if (judgedKeys.size >= KEYS_KEPT) judgedKeys.clear();
+  judgedKeys.set(key, judged);
+  return judged;
+}
+
 /** A copy of `value` that may be logged. */
 export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return redactText(value.slice(0, MAX_TEXT));
@@ -34,7 +47,7 @@ export function redact(value: unknown, depth = 0): unknown {
   return Object.fromEntries(
     Object.entries(value)
       .slice(0, MAX_MEMBERS)
-      .map(([key, member]) => [key, SECRET_KEY.test(key) ? REDACTED : redact(member, depth + 1)]),
+      .map(([key, member]) => [key, namesSecret(key) ? REDACTED : redact(member, depth + 1)]),
   );
 }
 
