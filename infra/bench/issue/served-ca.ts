@@ -35,8 +35,8 @@ const FIRST_TEAM = 8001;
 const TEAMS_FOR_RUNS = 5;
 const TEAMS = 200;
 
-/** What the unit of infra/systemd starts the CA's runtime with: the heap is kept small, for a CA holds little. */
-export const START_FLAGS: readonly string[] = ['--max-old-space-size=96', '--max-semi-space-size=4'];
+/** What the CA's unit starts the runtime with. */
+export const START_FLAGS: readonly string[] = readStartFlags();
 
 /** People in the five teams that policies name for runs. */
 export const people = ['p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'p7', 'p8'] as const;
@@ -274,6 +274,13 @@ function population(callback: string) {
     persons: names.map((login, index) => ({ id: 101 + index, login })),
     organizations: [{ id: ORGANIZATION, login: 'example', members: names, apps: [CLIENT_ID], teams }],
   };
+}
+
+function readStartFlags(): string[] {
+  const unit = readFileSync(join(ROOT, 'infra', 'systemd', 'beacon-ca.service'), 'utf8');
+  const [, flags] = /^ExecStart=\S+ ((?:--\S+ )*)\S+beacon\.js /m.exec(unit) ?? [];
+  if (flags === undefined) throw new Error('beacon-ca.service has no ExecStart that starts beacon.js');
+  return flags.split(' ').filter((flag) => flag !== '');
 }
 
 async function freePort(): Promise<number> {
