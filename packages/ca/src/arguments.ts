@@ -15,6 +15,7 @@ export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-ur
        beacon ca backup --out FILE [--config FILE] [--json]
        beacon ca restore --from FILE | --in-place [--config FILE] [--anchor SEQ:HASH]… [--json]
        beacon ca service key ID [--out FILE] [--json]
+       beacon ca token-key FILE [--new]
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
        beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]

@@ -68,6 +68,8 @@ export interface ProviderOptions {
   readonly issuer: string;
   /** A private Ed25519 JWK with `kid`. */
   readonly signingJwk: JWK & { readonly kid: string };
+  /** Public keys that the key set shows beside it. */
+  readonly otherJwks: readonly JWK[];
   readonly adapter: AdapterFactory;
   readonly polledTooSoon: (deviceCode: string) => Promise<boolean>;
   readonly services: ReadonlyMap<string, OauthService>;
@@ -264,8 +266,11 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
   provider.use(async (ctx, next) => {
     await next();
     const { oidc, body } = ctx as KoaContextWithOIDC;
-    if (oidc?.route === 'discovery' && typeof body === 'object' && body !== null)
-      Object.assign(body, { protected_resources: audiences(services) });
+    if (typeof body !== 'object' || body === null) return;
+    if (oidc?.route === 'discovery') Object.assign(body, { protected_resources: audiences(services) });
+    // Its configuration takes keys that sign alone.
+    if (oidc?.route === 'jwks' && 'keys' in body && Array.isArray(body.keys))
+      body.keys.push(...options.otherJwks);
   });
   answerStoreFailures(provider, (ctx, out) => options.pages.error(ctx, out));
   provider.on('server_error', (_ctx, error) => options.onError(error));

@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GitHub } from '@beacon/github';
 import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
-import { importJWK, type JWK } from 'jose';
+import type { JWK } from 'jose';
 import { type Authenticate, createAuthenticate } from './access-token.ts';
 import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
 import { createAuthorizationProvider, paths } from './authorization-provider.ts';
@@ -27,6 +27,7 @@ import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';
 import { pruneSignIns, SignInStore, type SignInTables } from './sign-in-store.ts';
 import { registerTokenExchange } from './token-exchange.ts';
+import { createTokenKeys, type OtherTokenKey } from './token-keys.ts';
 import { recordTokenRefusals } from './token-refusals.ts';
 
 /** The tables that this half of the CA needs in its store. */
@@ -37,6 +38,8 @@ export interface AuthorizationServerOptions {
   readonly issuer: string;
   /** A private Ed25519 JWK with `kid`: signs tokens for brokers. */
   readonly signingJwk: JWK & { readonly kid: string };
+  /** The next key and former ones: shown, and believed as `token-keys.ts` says. */
+  readonly otherTokenKeys?: readonly OtherTokenKey[];
   readonly sealer: Sealer;
   readonly store: Database<AuthorizationTables & RecordTables>;
   readonly commit: Pick<GroupCommit<AuthorizationTables & RecordTables>, 'write'>;
@@ -113,9 +116,11 @@ export async function createAuthorizationServer(
   const signIns = new SignInStore({ database: store, write, sealer, now });
   const devicePages = createDevicePages({ services, signIns, addressOf });
 
+  const tokenKeys = await createTokenKeys(options.signingJwk, options.otherTokenKeys);
   const { provider, rememberSession, checkClients, checkServices } = createAuthorizationProvider({
     issuer,
     signingJwk: options.signingJwk,
+    otherJwks: tokenKeys.others,
     adapter: oauthStore.adapter,
     polledTooSoon: oauthStore.polledTooSoon,
     services,
@@ -130,7 +135,7 @@ export async function createAuthorizationServer(
   });
   registerTokenExchange(provider, {
     issuer,
-    publicKey: await publicKeyOf(options.signingJwk),
+    keys: tokenKeys,
     now,
     findSession: async (id) => {
       const session = await sessions.findAlive(id);
@@ -177,7 +182,7 @@ export async function createAuthorizationServer(
       await deleteLoose(githubToken);
     },
   });
-  const withBrowser = createBrowserSessions(issuer, options.signingJwk, signIns);
+  const withBrowser = createBrowserSessions(issuer, sealer.derive('sign-in cookie'), signIns);
   const answerByProvider = provider.callback();
 
   async function isAllowed(session: Session): Promise<boolean> {
@@ -351,10 +356,4 @@ function sendPage(response: ServerResponse, status: number, page: Page): void {
 function addressOf(request: IncomingMessage): string {
   const found = 'ip' in request && typeof request.ip === 'string' ? request.ip : undefined;
   return found ?? request.socket.remoteAddress ?? 'unknown';
-}
-
-async function publicKeyOf({ kty, crv, x }: JWK) {
-  const key = await importJWK({ kty: kty ?? '', crv: crv ?? '', x: x ?? '' } as JWK, 'EdDSA');
-  if (key instanceof Uint8Array) throw new TypeError('the signing key is no public key pair');
-  return key;
 }

@@ -1,26 +1,21 @@
 /**
  * express-session around a handler, for the few pages that a browser walks through between GitHub and the person's
- * decision. The cookie's signature key is made from the token-signing key, so that every replica has the same and no
- * further secret has to be kept.
+ * decision. The cookie's signature key is made from the sealing key, so that every replica has the same and no further
+ * secret has to be kept.
  */
-import { hkdfSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import createSession from 'express-session';
-import type { JWK } from 'jose';
 import type { BrowserRequest } from './github-sign-in.ts';
 import { SIGN_IN_LIFETIME_MS, type SignInStore } from './sign-in-store.ts';
 
 export type BrowserHandler = (request: BrowserRequest, response: ServerResponse) => Promise<void>;
 
 /** Gives a handler the browser's session; `https` public URLs get cookies that no other host can set (`__Host-`). */
-export function createBrowserSessions(issuer: string, signingJwk: JWK, store: SignInStore) {
+export function createBrowserSessions(issuer: string, key: Buffer, store: SignInStore) {
   const secure = issuer.startsWith('https://');
-  const secret = Buffer.from(
-    hkdfSync('sha256', signingJwk.d ?? '', '', 'beacon sign-in cookie', 32),
-  ).toString('hex');
   const attach = createSession({
     name: `${secure ? '__Host-' : ''}beacon-sign-in`,
-    secret,
+    secret: key.toString('hex'),
     store,
     resave: false,
     saveUninitialized: false,

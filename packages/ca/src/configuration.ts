@@ -112,6 +112,21 @@ export const caConfiguration = z.strictObject({
       .optional()
       .describe('the socket of the SSH agent; what SSH_AUTH_SOCK names when absent'),
     token_signing: path.describe('a private Ed25519 JWK, for tokens and checkpoints'),
+    token_next: path
+      .optional()
+      .describe('the public half of the key that will take its place, shown and believed beforehand'),
+    token_former: z
+      .array(
+        z.strictObject({
+          file: path.describe('the public half of a key that was in its place'),
+          until: z.iso
+            .datetime({ error: 'a time such as 2026-01-31T12:00:00Z was expected' })
+            .describe('when it was replaced: what it signed later counts for nothing'),
+        }),
+      )
+      .max(8)
+      .default([])
+      .describe('former keys, still shown: their tokens last their minutes, their checkpoints can be verified'),
     sealing: path.describe('32 random bytes in base64: seals GitHub tokens in the store'),
   }),
   github: z.strictObject({
@@ -238,6 +253,8 @@ export function readCaConfiguration(file: string): CaConfiguration {
     tls.key_file = secretAt(tls.key_file);
   }
   keys.token_signing = secretAt(keys.token_signing);
+  if (keys.token_next !== undefined) keys.token_next = at(keys.token_next);
+  for (const former of keys.token_former) former.file = at(former.file);
   keys.sealing = secretAt(keys.sealing);
   github.client_secret_file = secretAt(github.client_secret_file);
   requireListenable(file, configuration);

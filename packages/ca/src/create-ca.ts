@@ -132,6 +132,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
   const authorization = await createAuthorizationServer({
     issuer: options.publicUrl,
     signingJwk: keys.tokenSigning,
+    otherTokenKeys: keys.otherTokens ?? [],
     sealer: createSealer(keys.sealing),
     store,
     commit,

@@ -22,7 +22,6 @@ import { createGitHub } from '@beacon/github';
 import { createPolicyEngine } from '@beacon/policy';
 import { formatPrivateKey, generateKey } from '@beacon/ssh/key';
 import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
-import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose';
 import { readCaConfiguration } from './configuration.ts';
 import { CaError } from './error.ts';
 import {
@@ -33,6 +32,7 @@ import {
   policyText,
   servicesText,
 } from './init-files.ts';
+import { makeTokenKey } from './keys.ts';
 import { readInventory, readPolicies } from './load.ts';
 
 export interface InitReport {
@@ -155,12 +155,6 @@ async function writeKeys(draft: string): Promise<string[]> {
   write('token_signing.jwk', `${JSON.stringify(await makeTokenKey())}\n`, 0o600);
   write('sealing', `${randomBytes(32).toString('base64')}\n`, 0o600);
   return fingerprints;
-}
-
-async function makeTokenKey() {
-  const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
-  const kid = await calculateJwkThumbprint(await exportJWK(publicKey), 'sha256');
-  return { ...(await exportJWK(privateKey)), kid, alg: 'EdDSA', use: 'sig' };
 }
 
 function writeDurably(file: string, text: string, mode: number): void {

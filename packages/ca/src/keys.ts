@@ -4,22 +4,25 @@
  * seals secrets in the store. Keys from files stay in memory only. Opening asks an agent what it holds, never to sign:
  * that might want a touch.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { readSecretFile } from '@beacon/server';
 import { type AgentSigner, createAgentSigner } from '@beacon/ssh/agent-client';
 import { openPrivateKey } from '@beacon/ssh/key';
 import { type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { createHostCa, createUserCa, type HostCa, type UserCa } from '@beacon/ssh/sign-certificate';
 import type { Signer } from '@beacon/ssh/signature';
-import type { JWK } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
 import type { AuthorityKey, CaConfiguration } from './configuration.ts';
 import { CaError } from './error.ts';
+import type { OtherTokenKey, PublicTokenKey } from './token-keys.ts';
 
 export interface CaKeys {
   readonly userCa: UserCa;
   readonly hostCa: HostCa;
   /** Private Ed25519 JWK with a `kid`. */
   readonly tokenSigning: JWK & { kid: string };
+  /** The next key for tokens and former ones. */
+  readonly otherTokens?: readonly OtherTokenKey[];
   /** 32 bytes. */
   readonly sealing: Buffer;
 }
@@ -46,7 +49,7 @@ export async function readCaKeys(
   return {
     userCa,
     hostCa,
-    tokenSigning: readTokenKey(keys.token_signing),
+    ...readTokenKeys(keys),
     sealing: readSealingKey(keys.sealing),
   };
 }
@@ -142,6 +145,84 @@ function readPublicKey(file: string): { key: PublicKey; comment: string } {
       { cause: error },
     );
   }
+}
+
+/** All that have to do with tokens; each `kid` and each key once. */
+function readTokenKeys(keys: CaConfiguration['keys']): Pick<CaKeys, 'tokenSigning' | 'otherTokens'> {
+  const tokenSigning = readTokenKey(keys.token_signing);
+  const others = [
+    ...(keys.token_next === undefined ? [] : [{ file: keys.token_next }]),
+    ...keys.token_former.map(({ file, until }) => ({ file, until: new Date(until) })),
+  ];
+  const seen = new Set([tokenSigning.kid, tokenSigning.x]);
+  const otherTokens = others.map(({ file, ...rest }) => {
+    const jwk = readPublicTokenKey(file);
+    if (seen.has(jwk.kid) || seen.has(jwk.x))
+      throw new CaError(
+        'keys',
+        `${file} is a key that stands under keys already, or has its kid: name each key for tokens once`,
+      );
+    seen.add(jwk.kid).add(jwk.x);
+    return { jwk, ...rest };
+  });
+  return { tokenSigning, otherTokens };
+}
+
+function readPublicTokenKey(file: string): PublicTokenKey {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new CaError(
+      'keys',
+      `${file} cannot be read: write what \`beacon ca token-key FILE\` prints there`,
+      { cause: error },
+    );
+  }
+  return parsePublicTokenKey(file, text);
+}
+
+function parsePublicTokenKey(file: string, text: string): PublicTokenKey {
+  try {
+    const key = JSON.parse(text) as Partial<Record<string, unknown>>;
+    if (key['d'] !== undefined) {
+      throw new CaError(
+        'keys',
+        `${file} is the private key: keep the public half alone there, as \`beacon ca token-key FILE\` prints it`,
+      );
+    }
+    const { kty, crv, x, kid } = key;
+    const isX = typeof x === 'string' && /^[A-Za-z0-9_-]{43}$/.test(x);
+    const isKid = typeof kid === 'string' && kid.length > 0 && kid.length <= 64;
+    if (kty === 'OKP' && crv === 'Ed25519' && isX && isKid) return { kty, crv, x, kid };
+  } catch (error) {
+    if (error instanceof CaError) throw error;
+  }
+  throw new CaError(
+    'keys',
+    `${file} is not a public Ed25519 JWK with a kid: write what \`beacon ca token-key FILE\` prints there`,
+  );
+}
+
+/** Makes a private key for tokens in a new file. Throws CaError `keys` when there is one. */
+export async function makeTokenKeyFile(file: string): Promise<void> {
+  try {
+    writeFileSync(file, `${JSON.stringify(await makeTokenKey())}\n`, { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    throw new CaError('keys', `${file} cannot be made: name a file that is not there yet`, { cause: error });
+  }
+}
+
+export async function makeTokenKey(): Promise<JWK & { kid: string }> {
+  const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true });
+  const kid = await calculateJwkThumbprint(await exportJWK(publicKey), 'sha256');
+  return { ...(await exportJWK(privateKey)), kid, alg: 'EdDSA', use: 'sig' };
+}
+
+/** The public half of the private key in `file`. Throws like `readCaKeys`. */
+export function publicTokenKey(file: string): PublicTokenKey {
+  const { x = '', kid } = readTokenKey(file);
+  return { kty: 'OKP', crv: 'Ed25519', x, kid };
 }
 
 function readTokenKey(file: string): JWK & { kid: string } {

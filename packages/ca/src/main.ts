@@ -18,6 +18,7 @@ import { checkCa } from './check.ts';
 import { caConfiguration, chosen, readServices } from './configuration.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
+import { makeTokenKeyFile, publicTokenKey } from './keys.ts';
 import { policyCheck, policyTest } from './policy-commands.ts';
 import { readableFailure } from './readable-failure.ts';
 import { untilReady } from './ready.ts';
@@ -35,6 +36,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'ca backup': backup,
   'ca restore': restore,
   'ca service key': serviceKey,
+  'ca token-key': tokenKey,
   'ca service list': serviceList,
   'ca service check': serviceList,
   'policy check': policyCheck,
@@ -166,6 +168,20 @@ async function serviceKey(argv: readonly string[]): Promise<number> {
     `The private key is in ${privateKeyFile}: move it to the service, and to nowhere else.\nReview this entry and paste it under "services:" in services.yaml:\n`,
   );
   print(entry);
+  return 0;
+}
+
+async function tokenKey(argv: readonly string[]): Promise<number> {
+  const fresh = argv.includes('--new');
+  const { positionals } = read(
+    argv.filter((word) => word !== '--new'),
+    1,
+    [],
+  );
+  const [file] = positionals;
+  if (file === undefined) throw usage('name the file of the private key', 'ca token-key');
+  if (fresh) await makeTokenKeyFile(file);
+  print(`${JSON.stringify(publicTokenKey(file))}\n`);
   return 0;
 }
 

@@ -5,11 +5,12 @@
  * The library brings no such grant; its own helpers for grants (DPoP, replay) are used.
  */
 import { brokerAudience, CA_AUDIENCE } from '@beacon/protocol/name';
-import { type CryptoKey, type JWTPayload, jwtVerify } from 'jose';
+import { type JWTPayload, jwtVerify } from 'jose';
 import { errors, type Provider, type TokenEndpointGrantContext } from 'oidc-provider';
 import { checkDpopReplay, validateDpop } from 'oidc-provider/lib/helpers/grants.js';
 import { EXCHANGE_GRANT, SCOPE } from './oauth-client.ts';
 import type { Session } from './session.ts';
+import type { TokenKeys } from './token-keys.ts';
 
 const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token';
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt';
@@ -31,7 +32,7 @@ type Parameters = Partial<Record<(typeof PARAMETERS)[number], string>>;
 
 export interface TokenExchangeOptions {
   readonly issuer: string;
-  readonly publicKey: CryptoKey;
+  readonly keys: TokenKeys;
   readonly now: () => Date;
   /** The session if it goes on and its person is not disabled. */
   readonly findSession: (id: string) => Promise<Session | undefined>;
@@ -106,7 +107,7 @@ async function verifySubjectToken(
 ): Promise<JWTPayload> {
   try {
     if (token.length > MAX_TOKEN_LENGTH) throw new Error('too long');
-    const { payload } = await jwtVerify(token, options.publicKey, {
+    const { payload, protectedHeader } = await jwtVerify(token, ({ kid }) => options.keys.find(kid), {
       algorithms: ['EdDSA'],
       typ: 'at+jwt',
       issuer: options.issuer,
@@ -115,6 +116,7 @@ async function verifySubjectToken(
       maxTokenAge: MAX_TOKEN_AGE_SECONDS,
       requiredClaims: ['exp', 'iat', 'jti', 'sub', 'sid', 'client_id', 'cnf'],
     });
+    options.keys.requireInTime(protectedHeader.kid, payload.iat);
     if (typeof payload.aud !== 'string') throw new Error('more than one audience');
     return payload;
   } catch (cause) {

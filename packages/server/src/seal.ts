@@ -2,7 +2,7 @@
  * Seals what the store must keep but must not be able to tell: AES-256-GCM under a key that lies in a file, never in the
  * database. The associated data binds a sealed value to its place, so that it cannot be moved to another row.
  */
-import { createCipheriv, createDecipheriv, randomBytes as cryptoRandomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, randomBytes as cryptoRandomBytes, hkdfSync } from 'node:crypto';
 import { ServerError } from './error.ts';
 
 export interface Sealer {
@@ -10,6 +10,8 @@ export interface Sealer {
   seal(plain: string | Uint8Array, associated: string): string;
   /** Throws ServerError `seal` for a wrong key, other associated data, or a changed text; they cannot be told apart. */
   open(sealed: string, associated: string): Buffer;
+  /** 32 bytes for another purpose, the same wherever the key is the same; they tell nothing of the key (RFC 5869). */
+  derive(purpose: string): Buffer;
 }
 
 const KEY_BYTES = 32;
@@ -30,6 +32,7 @@ export function createSealer(
   }
   const ownKey = Buffer.from(key);
   return {
+    derive: (purpose) => Buffer.from(hkdfSync('sha256', ownKey, '', `beacon ${purpose}`, KEY_BYTES)),
     seal(plain, associated) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', ownKey, nonce, { authTagLength: TAG_BYTES });
