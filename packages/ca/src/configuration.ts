@@ -126,7 +126,9 @@ export const caConfiguration = z.strictObject({
       )
       .max(8)
       .default([])
-      .describe('former keys, still shown: their tokens last their minutes, their checkpoints can be verified'),
+      .describe(
+        'former keys, still shown: their tokens last their minutes, their checkpoints can be verified',
+      ),
     sealing: path.describe('32 random bytes in base64: seals GitHub tokens in the store'),
   }),
   github: z.strictObject({

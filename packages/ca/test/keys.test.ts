@@ -1,5 +1,5 @@
 /** Keys in an SSH agent: what the CA does when the agent lacks them, is gone, comes back, or answers rubbish. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,10 +7,10 @@ import { decodeAgentRequest, encodeAgentResponse, FrameCollector } from '@beacon
 import { formatPrivateKey, generateKey } from '@beacon/ssh/key';
 import { fingerprint, formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { createSigner } from '@beacon/ssh/signature';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { RealAgent } from '../../../infra/e2e/ssh-agent.ts';
 import { type CaConfiguration, caConfiguration } from '../src/configuration.ts';
-import { readCaKeys } from '../src/keys.ts';
+import { makeTokenKeyFile, publicTokenKey, readCaKeys } from '../src/keys.ts';
 import { type LoggedIn, refusal, SmallCa } from './small-ca.ts';
 
 let folder: string;
@@ -41,6 +41,7 @@ function settings(change: Partial<CaConfiguration['keys']> = {}): CaConfiguratio
     user_ca: { agent: at('user.pub') },
     host_ca: { agent: at('host.pub') },
     token_signing: at('tokens.jwk'),
+    token_former: [],
     sealing: at('sealing'),
     ...change,
   };
@@ -94,6 +95,62 @@ describe('opening', () => {
     expect(shape.safeParse(source).success).toBe(false);
     expect(shape.parse({ agent: 'a.pub' })).toEqual({ agent: 'a.pub' });
     expect(shape.parse({ file: 'a', passphrase_file: 'b' })).toEqual({ file: 'a', passphrase_file: 'b' });
+  });
+});
+
+describe('the keys for tokens', () => {
+  const until = '2026-01-31T12:00:00Z';
+  const publicHalf = (name: string, change: object = {}) => {
+    const file = at(`${name}.pub.jwk`);
+    writeFileSync(file, JSON.stringify({ ...publicTokenKey(at(`${name}.jwk`)), ...change }));
+    return file;
+  };
+  beforeAll(async () => {
+    for (const name of ['second', 'third']) await makeTokenKeyFile(at(`${name}.jwk`));
+  });
+  beforeEach(async () => {
+    await agent.start();
+    fill();
+  });
+
+  test('T7: beside the key that signs are read, without their private half', async () => {
+    const named = settings({
+      token_next: publicHalf('second'),
+      token_former: [{ file: publicHalf('third'), until }],
+    });
+    const { otherTokens } = await readCaKeys(named, agent.socket);
+    expect(otherTokens).toEqual([
+      { jwk: publicTokenKey(at('second.jwk')) },
+      { jwk: publicTokenKey(at('third.jwk')), until: new Date(until) },
+    ]);
+    expect(statSync(at('second.jwk')).mode & 0o777).toBe(0o600);
+    await expect(makeTokenKeyFile(at('second.jwk'))).rejects.toMatchObject({ code: 'keys' });
+  });
+
+  test.each<[string, () => string, RegExp]>([
+    ['is a private key', () => at('second.jwk'), /private key.*token-key/],
+    ['is the key that signs', () => publicHalf('tokens'), /once/],
+    [
+      'has the kid of the key that signs',
+      () => publicHalf('second', { kid: publicTokenKey(at('tokens.jwk')).kid }),
+      /once/,
+    ],
+    ['has no kid', () => publicHalf('second', { kid: undefined }), /not a public Ed25519/],
+    ['is of another kind', () => publicHalf('second', { crv: 'X25519' }), /not a public Ed25519/],
+    ['is not there', () => at('nowhere'), /cannot be read/],
+  ])('T7: one that %s is refused', async (_, file, text) => {
+    for (const change of [{ token_next: file() }, { token_former: [{ file: file(), until }] }]) {
+      const reading = readCaKeys(settings(change), agent.socket);
+      await expect(reading).rejects.toMatchObject({ code: 'keys' });
+      await expect(reading).rejects.toThrow(text);
+    }
+  });
+
+  test('T7: a former one needs the time at which it was replaced', () => {
+    const shape = caConfiguration.shape.keys.shape.token_former;
+    expect(shape.safeParse([{ file: 'a' }]).success).toBe(false);
+    expect(shape.safeParse([{ file: 'a', until: 'yesterday' }]).success).toBe(false);
+    expect(shape.parse([{ file: 'a', until }])).toEqual([{ file: 'a', until }]);
   });
 });
 

@@ -39,6 +39,16 @@ async function run(
 }
 
 describe('as a process', () => {
+  test('T7: token-key makes a key, and shows of one the public half alone', async () => {
+    const file = join(folder, 'next.jwk');
+    const fresh = (await run('ca', 'token-key', file, '--new')).json();
+    expect(fresh).toEqual((await run('ca', 'token-key', file)).json());
+    expect(Object.keys(fresh).sort()).toEqual(['crv', 'kid', 'kty', 'x']);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ ...fresh, d: expect.any(String) });
+    await expect(main(['ca', 'token-key', file, '--new'])).rejects.toMatchObject({ code: 'keys' });
+    await expect(main(['ca', 'token-key'])).rejects.toMatchObject({ code: 'request-malformed' });
+  });
+
   test('init, check, service key and policy check work one after the other on what was made', async () => {
     const dir = join(folder, 'ca');
     const init = await runMain([

@@ -100,7 +100,9 @@ describe('a new key for tokens', () => {
     expect(await exchange(after)).toBe('allowed');
 
     // Whoever has stolen the former key signs nothing new with it.
-    expect(await exchange(await forge(first, old, old.kid, new Date(until.getTime() + 5_000)))).toBe('refused');
+    expect(await exchange(await forge(first, old, old.kid, new Date(until.getTime() + 5_000)))).toBe(
+      'refused',
+    );
     expect(await exchange(await forge(first, old, fresh.kid, until))).toBe('refused');
     expect(await exchange(await forge(first, old, 'unknown', until))).toBe('refused');
     expect(await exchange(await forge(after, fresh, undefined, ca.clock.now()))).toBe('refused');

@@ -30,6 +30,7 @@ export function addCa(program: Command, context: Context, finish: Finish): void 
     'put a backup where no store is, or go on with a store that was put back',
     finish,
   );
+  forward(ca, ['ca', 'token-key'], 'show the public half of a key for tokens, or make one', finish);
   forward(ca, ['ca', 'service'], 'key, list, check: the services that may act for people', finish);
   addHosts(ca, context, finish);
   addPersons(ca, context, finish);

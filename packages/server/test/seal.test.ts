@@ -14,6 +14,16 @@ test('opens what it sealed', () => {
   );
 });
 
+test('derives a key for each purpose, the same for the same key, and none that opens what is sealed', async () => {
+  const key = randomBytes(32);
+  const one = createSealer(key);
+  expect(one.derive('cookie')).toEqual(createSealer(key).derive('cookie'));
+  expect(one.derive('cookie')).toHaveLength(32);
+  expect(one.derive('other')).not.toEqual(one.derive('cookie'));
+  expect(sealer.derive('cookie')).not.toEqual(one.derive('cookie'));
+  expect(await codeOf(() => createSealer(one.derive('cookie')).open(one.seal('x', 'y'), 'y'))).toBe('seal');
+});
+
 test('seals the same text differently each time, and shows its form', () => {
   const sealed = sealer.seal('gho_token', 'session/1');
   expect(sealed).toMatch(/^1[.][A-Za-z0-9_-]+$/);
