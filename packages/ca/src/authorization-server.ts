@@ -45,15 +45,8 @@ export interface AuthorizationServerOptions {
   readonly commit: Pick<GroupCommit<AuthorizationTables & RecordTables>, 'write'>;
   readonly records: Pick<Records, 'append' | 'hide'>;
   readonly services: readonly OauthService[];
-  readonly github: Pick<GitHub, 'urls' | 'checkToken' | 'readIdentity' | 'deleteToken'>;
-  readonly githubApp: {
-    readonly clientId: string;
-    readonly clientSecret: () => string;
-    /** What an OAuth App asks for; a GitHub App asks for nothing here. */
-    readonly scopes?: readonly string[];
-    /** How long GitHub may take over a code. Default 15,000. */
-    readonly timeoutMs?: number;
-  };
+  readonly github: Pick<GitHub, 'urls' | 'exchangeCode' | 'checkToken' | 'readIdentity' | 'deleteToken'>;
+  readonly githubClientId: string;
   readonly now: () => Date;
   /** At most 8. */
   readonly sessionMaxHours: number;
@@ -162,11 +155,8 @@ export async function createAuthorizationServer(
   const signIn = createGithubSignIn({
     publicUrl: issuer,
     github,
-    clientId: options.githubApp.clientId,
-    clientSecret: options.githubApp.clientSecret,
-    scopes: options.githubApp.scopes ?? [],
+    clientId: options.githubClientId,
     isDisabled,
-    timeoutMs: options.githubApp.timeoutMs ?? 15_000,
   });
   const interactions = createInteractions({
     provider,

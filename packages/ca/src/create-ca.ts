@@ -139,7 +139,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     records,
     services: [...options.services.values()],
     github,
-    githubApp: { clientId: options.github.clientId, clientSecret: options.github.clientSecret },
+    githubClientId: options.github.clientId,
     now,
     sessionMaxHours: options.sessionMaxHours,
     isDisabled: (person, tx) => isDisabled(base, person, tx as unknown as Tx | undefined),

@@ -1,6 +1,7 @@
 /**
  * Signing in at GitHub: the web flow by passport-github2, with `state` and PKCE (S256) bound to the browser's cookie, and
- * a callback address that comes from the configuration alone. A token that comes back is believed only after GitHub has
+ * a callback address that comes from the configuration alone; the code goes to GitHub by the github package, within its
+ * bounds. A token that comes back is believed only after GitHub has
  * said that it was made for our app. A sign-in is for one purpose and works once; its cookie gets a new id when GitHub
  * has answered, so that nobody can have planted it.
  */
@@ -9,7 +10,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type GitHub, GitHubError, type Identity } from '@beacon/github';
 import type { Session as BrowserSession, SessionData } from 'express-session';
 import passport from 'passport';
-import { Strategy } from 'passport-github2';
+import { Strategy, type StrategyOptions } from 'passport-github2';
 
 /** Where GitHub sends people back to, below the public URL: the callback URL of the GitHub App. */
 export const GITHUB_CALLBACK_PATH = '/sign-in/github/callback';
@@ -89,14 +90,9 @@ const refusals = {
 
 export interface GithubSignInOptions {
   readonly publicUrl: string;
-  readonly github: Pick<GitHub, 'urls' | 'checkToken' | 'readIdentity' | 'deleteToken'>;
+  readonly github: Pick<GitHub, 'urls' | 'exchangeCode' | 'checkToken' | 'readIdentity' | 'deleteToken'>;
   readonly clientId: string;
-  readonly clientSecret: () => string;
-  /** OAuth Apps need `read:org`; a GitHub App has its permissions at the app. */
-  readonly scopes: readonly string[];
   readonly isDisabled: (person: string) => Promise<boolean>;
-  /** How long GitHub may take over the code. */
-  readonly timeoutMs: number;
 }
 
 export interface GithubSignIn {
@@ -116,18 +112,19 @@ type Authenticated = (
 
 export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
   const { github } = options;
+  const callbackUrl = `${options.publicUrl}${GITHUB_CALLBACK_PATH}`;
   const authenticator = new passport.Passport();
   authenticator.use(
     'github',
-    new Strategy(
+    new BoundedStrategy(
       {
         clientID: options.clientId,
-        clientSecret: options.clientSecret(),
-        callbackURL: `${options.publicUrl}${GITHUB_CALLBACK_PATH}`,
+        // The github package has the secret; here it would only stand about.
+        clientSecret: 'kept elsewhere',
+        callbackURL: callbackUrl,
         authorizationURL: github.urls.authorize,
         tokenURL: github.urls.token,
         userProfileURL: github.urls.profile,
-        scope: [...options.scopes],
         // The typings know `state` as a text only; `true` is what keeps a nonce per browser (passport-oauth2).
         state: true as unknown as string,
         // Means S256.
@@ -137,6 +134,7 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
       },
       ((token: string, _refresh: unknown, _profile: unknown, done: Verified) =>
         done(null, { token })) as never,
+      ({ code, codeVerifier }) => github.exchangeCode({ code, codeVerifier, redirectUri: callbackUrl }),
     ),
   );
 
@@ -145,8 +143,10 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
     return new Promise((resolve, reject) => {
       const answered: Authenticated = (error, found, _challenge, status) => {
         if (error !== null && error !== undefined) {
-          const unavailable = error instanceof Error && error.name === 'InternalOAuthError';
-          reject(new SignInRefusal(unavailable ? 'github-unavailable' : 'code-refused', { cause: error }));
+          // Passport's own error is wrapped around it, and says nothing of it.
+          const cause = error instanceof Error && 'oauthError' in error ? error.oauthError : error;
+          const refused = !(cause instanceof GitHubError) || cause.code === 'refused';
+          reject(new SignInRefusal(refused ? 'code-refused' : 'github-unavailable', { cause }));
         } else if (found === false) reject(new SignInRefusal(status === 403 ? 'state' : 'refused-at-github'));
         else resolve(found.token);
       };
@@ -180,7 +180,7 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
       if (pending === undefined || !(query.has('code') || query.has('error')))
         throw new SignInRefusal('state');
       Object.defineProperty(request, 'query', { value: Object.fromEntries(query), configurable: true });
-      const token = await within(options.timeoutMs, authenticate(request, response));
+      const token = await authenticate(request, response);
       const { person, login } = await identify(token);
       if (await options.isDisabled(person)) {
         await github.deleteToken(token).catch(() => undefined);
@@ -197,13 +197,27 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
   };
 }
 
-function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new SignInRefusal('github-unavailable')), timeoutMs);
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+/** Passport's strategy, but for the one question that it asks of GitHub itself, without end and without bound. */
+class BoundedStrategy extends Strategy {
+  constructor(
+    options: StrategyOptions,
+    verify: never,
+    exchange: (asked: { code: string; codeVerifier: string }) => Promise<string>,
+  ) {
+    super(options, verify);
+    // passport-oauth2 keeps its client there, and documents that it may be adapted.
+    const client = (this as unknown as { _oauth2: { getOAuthAccessToken: ExchangeWithCallback } })._oauth2;
+    client.getOAuthAccessToken = (code, { code_verifier: codeVerifier = '' }, done) => {
+      exchange({ code, codeVerifier }).then((token) => done(null, token, undefined, {}), done);
+    };
+  }
 }
+
+type ExchangeWithCallback = (
+  code: string,
+  parameters: { readonly code_verifier?: string },
+  done: (error: unknown, token?: string, refreshToken?: string, more?: object) => void,
+) => void;
 
 function finished(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {

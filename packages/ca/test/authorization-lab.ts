@@ -233,7 +233,7 @@ export class Lab {
       records: createRecords({ chain: 'ca', now }),
       services: this.services,
       github,
-      githubApp: { clientId: this.clientId, clientSecret: () => this.secret, timeoutMs: 2_000 },
+      githubClientId: this.clientId,
       now,
       sessionMaxHours: this.#maxHours,
       isDisabled: async (person) => this.disabled.has(person),

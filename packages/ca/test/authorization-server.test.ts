@@ -175,7 +175,7 @@ test('refuses at its start a public URL with a path, a signing key without its p
         profile: `${lab.standin.url}/u`,
       },
     } as never,
-    githubApp: { clientId: 'x', clientSecret: () => 'y' },
+    githubClientId: 'x',
     now: () => new Date(),
     sessionMaxHours: 8,
     isDisabled: async () => false,

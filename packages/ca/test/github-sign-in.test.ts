@@ -153,6 +153,21 @@ test.each([
   expect(await isSignedIn(browser)).toBe(false);
 });
 
+test('Q2: when GitHub hangs over the code, nobody waits for it after some have, and who is signed in works on', async () => {
+  const keys = await makeKeys();
+  const { access } = await lab.login(keys);
+  lab.standin.state.fault({ path: '/login/oauth/access_token', effect: { kind: 'hang' } });
+  const signIn = async () => (await lab.travel(new Browser(), `${lab.url}/device`, 'alice')).status;
+  const asked = () => lab.standin.state.requests.filter((line) => line.endsWith('/access_token')).length;
+  expect(await Promise.all(Array.from({ length: 5 }, signIn))).toEqual(Array(5).fill(503));
+  const before = asked();
+  expect(await Promise.all(Array.from({ length: 20 }, signIn))).toEqual(Array(20).fill(503));
+  expect(asked()).toBe(before);
+  expect((await refusals()).slice(-20)).toEqual(Array(20).fill('github-unavailable'));
+  expect((await lab.whoami(keys, access)).status).toBe(200);
+  await lab.restart();
+});
+
 test('a person who says no at GitHub is told so', async () => {
   const page = await lab.travel(new Browser(), `${lab.url}/device`, 'nobody-of-that-name');
   expect(page.status).toBe(403);

@@ -17,8 +17,23 @@ export interface CircuitOptions {
   readonly monotonicMs?: () => number;
 }
 
+export interface Circuit {
+  /** Runs `work`, unless it is refused at once. Rejects with what it rejects with, or GitHubError `unavailable`. */
+  run<T>(work: () => Promise<T>): Promise<T>;
+}
+
 /** The connection behind a circuit of its own. Conversations with a time of their own (for show) do not count. */
 export function withCircuit(connection: Connection, host: string, options: CircuitOptions = {}): Connection {
+  const circuit = createCircuit(host, options);
+  return {
+    converse: (credential, work, timeoutMs) =>
+      timeoutMs === undefined
+        ? circuit.run(() => connection.converse(credential, work))
+        : connection.converse(credential, work, timeoutMs),
+  };
+}
+
+export function createCircuit(host: string, options: CircuitOptions = {}): Circuit {
   const { failures = 5, openMs = 5_000, concurrent = 64 } = options;
   const monotonicMs = options.monotonicMs ?? (() => performance.now());
   let inARow = 0;
@@ -31,8 +46,7 @@ export function withCircuit(connection: Connection, host: string, options: Circu
   }
 
   return {
-    async converse(credential, work, timeoutMs) {
-      if (timeoutMs !== undefined) return connection.converse(credential, work, timeoutMs);
+    async run(work) {
       const left = openUntil - monotonicMs();
       if (left > 0) refuse('has not answered several times, and is left alone for a moment', left);
       if (underWay >= concurrent) refuse('answers too slowly for all who ask', openMs);
@@ -40,7 +54,7 @@ export function withCircuit(connection: Connection, host: string, options: Circu
       if (inARow >= failures) openUntil = monotonicMs() + openMs;
       underWay += 1;
       try {
-        const answer = await connection.converse(credential, work);
+        const answer = await work();
         inARow = 0;
         openUntil = 0;
         return answer;

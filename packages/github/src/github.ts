@@ -2,9 +2,10 @@
 import { isLogin } from './answer.ts';
 import { type AppCredentials, type CheckedToken, checkToken, deleteToken } from './app-token.ts';
 import type { Fetch } from './bounded-fetch.ts';
-import { type CircuitOptions, withCircuit } from './circuit.ts';
+import { type CircuitOptions, createCircuit, withCircuit } from './circuit.ts';
 import { createConnection } from './connection.ts';
 import { GitHubError } from './error.ts';
+import { type CodeExchange, exchangeCode } from './exchange-code.ts';
 import { askIdentity, findIdentity, type Identity } from './identity.ts';
 import { askMemberships, type Memberships, type UnknownMembership } from './memberships.ts';
 
@@ -31,6 +32,8 @@ export interface GitHubSettings {
 export interface GitHub {
   /** Where the web flow goes, for the login at the CA. */
   readonly urls: { readonly authorize: string; readonly token: string; readonly profile: string };
+  /** The token for a code of the web flow. Throws `refused` for a code that GitHub does not take. */
+  exchangeCode(exchange: CodeExchange): Promise<string>;
   /** Who the token's person is. Says nothing about whose app the token is: see `checkToken`. */
   readIdentity(token: string): Promise<Identity>;
   /** Whether the token was made for our app, and whose it is. Throws `foreign-token` (also for one that has ended). */
@@ -74,6 +77,15 @@ export function createGitHub(settings: GitHubSettings): GitHub {
     new URL(apiUrl).host,
     settings.circuit,
   );
+  const codes = {
+    webUrl,
+    clientId: settings.clientId,
+    clientSecret: settings.clientSecret,
+    timeoutMs: settings.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    fetch: settings.fetch ?? globalThis.fetch,
+    circuit: createCircuit(new URL(webUrl).host, settings.circuit),
+    now,
+  };
   const app: AppCredentials = { clientId: settings.clientId, clientSecret: settings.clientSecret, provider };
   return {
     urls: {
@@ -81,6 +93,7 @@ export function createGitHub(settings: GitHubSettings): GitHub {
       token: `${webUrl}/login/oauth/access_token`,
       profile: `${apiUrl}/user`,
     },
+    exchangeCode: (exchange) => exchangeCode(codes, exchange),
     async readIdentity(token) {
       refuseNoToken(token);
       return connection.converse({ authorization: `bearer ${token}`, token }, (conversation) =>

@@ -2,6 +2,7 @@
 export type { CheckedToken } from './app-token.ts';
 export type { Fetch } from './bounded-fetch.ts';
 export { GitHubError, type GitHubErrorCode } from './error.ts';
+export type { CodeExchange } from './exchange-code.ts';
 export { createGitHub, type GitHub, type GitHubSettings } from './github.ts';
 export type { Identity } from './identity.ts';
 export type { Memberships, UnknownMembership, UnknownReason } from './memberships.ts';
