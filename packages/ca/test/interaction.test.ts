@@ -1,4 +1,15 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, KeyObject, randomBytes } from 'node:crypto';
+import {
+  createProof,
+  discoverCa,
+  exportProofKey,
+  finishAuthorization,
+  generateProofKey,
+  openSession,
+  type SessionStorage,
+  startAuthorization,
+  storedSession,
+} from '@beacon/client';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Browser, fieldOf, type Keys, Lab, makeKeys, makeService, type Visit } from './authorization-lab.ts';
 
@@ -43,8 +54,12 @@ function decide(
 }
 
 /** The whole way in the browser; the answer is where the service gets its code. */
-async function consent(challenge: string, login = 'alice', browser = new Browser()): Promise<URL> {
-  const page = await lab.travel(browser, authorizeUrl(challenge), login);
+function consent(challenge: string, login = 'alice', browser = new Browser()): Promise<URL> {
+  return walk(authorizeUrl(challenge), login, browser);
+}
+
+async function walk(url: string, login = 'alice', browser = new Browser()): Promise<URL> {
+  const page = await lab.travel(browser, url, login);
   const decided = await decide(browser, page, 'allow');
   const back = await lab.travel(browser, new URL(decided.location ?? '', lab.url).href, login);
   return new URL(back.location ?? '');
@@ -84,6 +99,53 @@ test('a service gets a token by code and PKCE after the person has said yes to i
   expect(answer).toMatchObject({ status: 200, answer: { token_type: 'DPoP', expires_in: 600 } });
   expect(answer.answer).not.toHaveProperty('id_token');
   expect(await lab.whoami(keys, String(answer.answer['access_token']))).toMatchObject({
+    status: 200,
+    answer: { person: 'github:583231', service: 'portal' },
+  });
+});
+
+test('a service renews its login with the client library, proving itself each time', async () => {
+  const metadata = await discoverCa(lab.url);
+  const proofKey = generateProofKey();
+  const service = {
+    clientId: 'portal',
+    privateKey: KeyObject.from(portal.keys.privateKey as never),
+    keyId: 'portal-1',
+  };
+  const started = startAuthorization({
+    metadata,
+    clientId: 'portal',
+    redirectUri: RETURN,
+    resources: ['urn:beacon:ca'],
+  });
+  const { searchParams: query } = await walk(started.url);
+  const tokens = await finishAuthorization({
+    ...{ metadata, service, redirectUri: RETURN, query, started, proofKey },
+    resource: 'urn:beacon:ca',
+  });
+  const { issuer, tokenEndpoint } = metadata;
+  const login = { issuer, clientId: 'portal', tokenEndpoint, key: exportProofKey(proofKey) };
+  let stored = { ...storedSession(login, tokens), accessTokenExpiresAt: new Date(0) };
+  const storage: SessionStorage = {
+    read: async () => stored,
+    update: async (change) => {
+      stored = await change(stored);
+      return stored;
+    },
+  };
+  const alone = await openSession(storage);
+  await expect(alone.accessToken()).rejects.toMatchObject({ code: 'oauth-refused' });
+  const credentials = await openSession(storage, undefined, service);
+  const renewed = await credentials.accessToken();
+  expect(renewed).not.toBe(tokens.accessToken);
+  expect(await credentials.accessToken(renewed)).not.toBe(renewed);
+  const proof = await createProof(proofKey, {
+    method: 'GET',
+    url: `${lab.url}/v1/whoami`,
+    now: new Date(),
+    accessToken: stored.accessToken,
+  });
+  expect(await lab.callApi('GET', stored.accessToken, proof)).toMatchObject({
     status: 200,
     answer: { person: 'github:583231', service: 'portal' },
   });

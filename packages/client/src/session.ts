@@ -4,6 +4,7 @@
  * and whoever waited finds the tokens that the other brought. Where the tokens are kept is the caller's.
  */
 import { CA_AUDIENCE } from '@beacon/protocol/name';
+import { clientAssertion, type ServiceClient } from './client-assertion.ts';
 import { ClientError } from './error.ts';
 import { defaultOutside, type Outside } from './exchange.ts';
 import { importProofKey, type ProofKey, type StoredProofKey } from './proof.ts';
@@ -55,12 +56,13 @@ export function storedSession(
 }
 
 /**
- * Opens the stored login. Throws ClientError `session-missing` when there is none; `accessToken` throws `session-ended`
- * when the CA renews it no longer.
+ * Opens the stored login; `service` is needed where the login is a service's, which proves itself at each renewal. Throws
+ * ClientError `session-missing` when there is none; `accessToken` throws `session-ended` when the CA renews it no longer.
  */
 export async function openSession(
   storage: SessionStorage,
   outside: Outside = defaultOutside(),
+  service?: ServiceClient,
 ): Promise<Credentials> {
   const opened = await storage.read();
   if (opened === undefined) throw missing();
@@ -72,7 +74,7 @@ export async function openSession(
       if (isSameLogin(stored, opened) && isGood(stored, refused, outside.now())) return stored.accessToken;
       const renewed = await storage.update(async (current) => {
         if (!isSameLogin(current, opened)) throw missing();
-        return isGood(current, refused, outside.now()) ? current : renew(current, outside);
+        return isGood(current, refused, outside.now()) ? current : renew(current, outside, service);
       });
       return renewed.accessToken;
     },
@@ -99,15 +101,21 @@ export function credentialsOf(
   };
 }
 
-async function renew(stored: StoredSession, outside: Outside): Promise<StoredSession> {
+async function renew(
+  stored: StoredSession,
+  outside: Outside,
+  service: ServiceClient | undefined,
+): Promise<StoredSession> {
   if (stored.refreshToken === undefined) throw refusalError({ error: 'invalid_grant', description: '' });
   const answer = await requestTokens(outside, {
     endpoint: stored.tokenEndpoint,
     parameters: {
       grant_type: 'refresh_token',
-      client_id: stored.clientId,
       refresh_token: stored.refreshToken,
       resource: CA_AUDIENCE,
+      ...(service === undefined
+        ? { client_id: stored.clientId }
+        : await clientAssertion(service, stored.issuer, outside.now())),
     },
     proofKey: importProofKey(stored.key),
   });

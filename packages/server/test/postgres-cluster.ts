@@ -3,7 +3,7 @@
  * the person `postgres`.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -26,8 +26,14 @@ export interface Cluster {
 
 const NAME = 'beacon';
 
-/** `durable`: what was committed survives a crash of the machine; else nothing waits for the disk. */
-export async function startCluster(options: { readonly durable?: boolean } = {}): Promise<Cluster> {
+export interface ClusterOptions {
+  /** What was committed survives a crash of the machine; else nothing waits for the disk. */
+  readonly durable?: boolean;
+  /** Listens on 127.0.0.1 too, for TLS alone, with this certificate and key in PEM. */
+  readonly tls?: { readonly port: number; readonly certificate: string; readonly key: string };
+}
+
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const folder = mkdtempSync(join(tmpdir(), 'beacon-pg-'));
   const data = join(folder, 'data');
   const bin = binaries();
@@ -40,12 +46,14 @@ export async function startCluster(options: { readonly durable?: boolean } = {})
     ...['-D', data, '-U', NAME, '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'],
   ]);
   execFileSync(initdb, initArguments, { stdio: 'ignore', cwd: '/' });
+  const overTls = options.tls === undefined ? [] : prepareTls(folder, data, options.tls);
+  const port = options.tls?.port ?? 5432;
   let child: ChildProcess | undefined;
   let made = 0;
 
   async function start(): Promise<void> {
     const [postgres, ...postgresArguments] = asOwner(join(bin, 'postgres'), [
-      ...['-D', data, '-k', folder, '-c', 'listen_addresses='],
+      ...['-D', data, '-k', folder, '-c', 'listen_addresses=', ...overTls],
       ...['-c', 'max_connections=60', '-c', 'shared_buffers=16MB'],
       ...['-c', `fsync=${options.durable === true ? 'on' : 'off'}`],
     ]);
@@ -74,7 +82,7 @@ export async function startCluster(options: { readonly durable?: boolean } = {})
   const urlOf = (database: string) => `postgresql://${NAME}@/${database}?host=${folder}`;
 
   async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
-    const client = new pg.Client({ host: folder, user: NAME, database: databaseOf(url) });
+    const client = new pg.Client({ host: folder, port, user: NAME, database: databaseOf(url) });
     await client.connect();
     try {
       const { rows } = await client.query(sql);
@@ -85,7 +93,7 @@ export async function startCluster(options: { readonly durable?: boolean } = {})
   }
 
   const tool = (name: string, url: string, ...argv: string[]) =>
-    execFileSync(join(bin, name), ['-h', folder, '-U', NAME, '-d', databaseOf(url), ...argv]);
+    execFileSync(join(bin, name), ['-h', folder, '-p', String(port), '-U', NAME, '-d', databaseOf(url), ...argv]);
 
   process.once('exit', () => child?.kill('SIGQUIT'));
   await start();
@@ -106,6 +114,24 @@ export async function startCluster(options: { readonly durable?: boolean } = {})
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Its files belong to whoever runs the server, and nobody comes in over the network without TLS. */
+function prepareTls(folder: string, data: string, tls: NonNullable<ClusterOptions['tls']>): string[] {
+  const { uid, gid } = statSync(folder);
+  const write = (name: string, text: string) => {
+    const file = join(folder, name);
+    writeFileSync(file, text, { mode: 0o600 });
+    chownSync(file, uid, gid);
+    return file;
+  };
+  const [certificate, key] = [write('server.pem', tls.certificate), write('server.key', tls.key)];
+  const entry = 'local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n';
+  writeFileSync(join(data, 'pg_hba.conf'), entry);
+  return [
+    ...['-c', 'listen_addresses=127.0.0.1', '-c', `port=${tls.port}`, '-c', 'ssl=on'],
+    ...['-c', `ssl_cert_file=${certificate}`, '-c', `ssl_key_file=${key}`],
+  ];
 }
 
 /** The newest version's programs; Debian keeps them off the PATH. */
