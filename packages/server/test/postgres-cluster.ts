@@ -93,7 +93,17 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   }
 
   const tool = (name: string, url: string, ...argv: string[]) =>
-    execFileSync(join(bin, name), ['-h', folder, '-p', String(port), '-U', NAME, '-d', databaseOf(url), ...argv]);
+    execFileSync(join(bin, name), [
+      '-h',
+      folder,
+      '-p',
+      String(port),
+      '-U',
+      NAME,
+      '-d',
+      databaseOf(url),
+      ...argv,
+    ]);
 
   process.once('exit', () => child?.kill('SIGQUIT'));
   await start();
