@@ -1,15 +1,6 @@
 /** The lab keeps what it promises: real hosts apart from each other and from this machine, and nothing left of them. */
 import { execFileSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Lab } from '../lab/lab.ts';
@@ -28,16 +19,17 @@ const OF_THE_HOST =
 if (why !== undefined) process.stderr.write(`hosts of the lab are left out: ${why}\n`);
 
 (why === undefined ? describe : describe.skip)('a lab', () => {
-  const folder = mkdtempSync(join(realpathSync(tmpdir()), 'beacon-lab-test-'));
-  const lab = Lab.open(folder);
+  let lab: Lab;
+  let folder: string;
   const hosts: LabHost[] = [];
 
   beforeAll(async () => {
+    lab = await Lab.temporary();
+    folder = lab.folder;
     for (const name of ['web-01', 'web-02']) hosts.push((await lab.boot(name)).host);
   });
   afterAll(async () => {
     await lab.down();
-    rmSync(folder, { recursive: true, force: true });
   });
 
   const [first, second] = [() => at(0), () => at(1)];
@@ -127,6 +119,28 @@ if (why !== undefined) process.stderr.write(`hosts of the lab are left out: ${wh
     expect(await first().run(['cat', '/etc/machine-id'])).not.toBe(
       await second().run(['cat', '/etc/machine-id']),
     );
+  });
+
+  test('has light hosts too, with sshd and without systemd, as apart from this machine', async () => {
+    const { host } = await lab.boot('light-01', { form: 'light' });
+    expect(await host.run(['cat', '/proc/1/comm'])).toBe('sshd\n');
+    expect((await first().run(['ssh-keyscan', '-t', 'ed25519', host.address])).split(' ')[2]).toBe(
+      `${host.hostKey.split(' ')[1]}\n`,
+    );
+    const visible = (await host.run(['ls', '-A', '/'])).trim().split('\n');
+    expect(visible.filter((name) => !OF_EVERY_MACHINE.test(name))).toEqual([]);
+    const mounts = (await host.run(['cat', '/proc/self/mounts'])).trim().split('\n');
+    expect(mounts.map((line) => line.split(' ')[1])).toEqual([
+      '/',
+      '/proc',
+      '/run',
+      '/tmp',
+      '/dev',
+      '/dev/pts',
+    ]);
+    expect(
+      (await host.run(['ls', '/proc'])).split('\n').filter((name) => /^\d+$/.test(name)).length,
+    ).toBeLessThan(5);
   });
 
   test('leaves nothing behind, also of a host whose supervisor was killed', async () => {

@@ -9,7 +9,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { buildServer } from '../../scripts/build-server.ts';
+import { type BuiltArchive, buildServer } from '../../scripts/build-server.ts';
 import { Lab } from '../lab/lab.ts';
 import type { LabHost } from '../lab/lab-host.ts';
 import { whyNoLab } from '../lab/possible.ts';
@@ -30,17 +30,18 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
 
 (why === undefined ? describe : describe.skip)('the CA as a service', () => {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'beacon-unit-test-'));
-  const lab = Lab.open(join(folder, 'lab'));
-  const archive = buildServer(join(folder, 'built'));
-  const unpacked = basename(archive.file, '.tar.gz');
+  let lab: Lab;
   let host: LabHost;
+  let archive: BuiltArchive;
 
   beforeAll(async () => {
+    archive = buildServer(join(folder, 'built'));
+    lab = await Lab.temporary();
     ({ host } = await lab.boot('ca-01'));
     await host.run(['mkdir', '/opt/beacon']);
     await host.run(['tar', '-xz', '-C', '/opt/beacon'], { input: readFileSync(archive.file) });
     await host.script(`
-      ln -s ${unpacked} /opt/beacon/current
+      ln -s ${basename(archive.file, '.tar.gz')} /opt/beacon/current
       ln -s /opt/beacon/current/bin/beacon /usr/local/bin/beacon
       install -D -m 644 /opt/beacon/current/systemd/beacon-ca.sysusers /etc/sysusers.d/beacon-ca.conf
       install -m 644 /opt/beacon/current/systemd/beacon-ca.service /etc/systemd/system/

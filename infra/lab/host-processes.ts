@@ -14,9 +14,9 @@ export function findLeader(namespacePath: string): number | undefined {
   });
 }
 
-/** Whether the leader has become systemd; before, it is what prepares it. */
-export function isSystemd(pid: number): boolean {
-  return read(`/proc/${pid}/comm`) === 'systemd\n';
+/** Whether the leader has become this program; before, it is what prepares it. */
+export function runsProgram(pid: number, name: string): boolean {
+  return read(`/proc/${pid}/comm`) === `${name}\n`;
 }
 
 /** Ends all processes of a host at once and waits until they are gone. Throws when they do not go. */

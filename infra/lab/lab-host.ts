@@ -6,12 +6,17 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { findLeader, isSystemd } from './host-processes.ts';
+import type { HostForm } from './first-process.ts';
+import { findLeader, runsProgram } from './host-processes.ts';
 import { type Outcome, type RunOptions, runProgram, SYSTEM_PATH } from './system-command.ts';
+
+/** What the first process of a host is called when it has begun. */
+const FIRST: Readonly<Record<HostForm, string>> = { whole: 'systemd', light: 'sshd' };
 
 export interface HostPlace {
   readonly name: string;
   readonly address: string;
+  readonly form: HostForm;
   /** Holds `upper`, `work`, `root` and `console.log`. */
   readonly folder: string;
   readonly namespacePath: string;
@@ -99,7 +104,12 @@ export class LabHost {
     const end = performance.now() + timeoutMs;
     for (; performance.now() < end; await delay(100)) {
       const leader = findLeader(this.#place.namespacePath);
-      if (leader === undefined || !isSystemd(leader)) continue;
+      if (leader === undefined || !runsProgram(leader, FIRST[this.#place.form])) continue;
+      if (this.#place.form === 'light') {
+        const { status } = await this.exec(['ssh-keyscan', '-T', '1', '-t', 'ed25519', 'localhost']);
+        if (status === 0) return '';
+        continue;
+      }
       const state = (await this.exec(['systemctl', 'is-system-running'])).stdout.trim();
       if (state === 'running') return '';
       if (state !== 'degraded') continue;

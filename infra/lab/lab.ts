@@ -9,6 +9,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -18,7 +19,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { groupsNamed, makeGroups, removeGroups, systemdRuns } from './control-groups.ts';
+import { groupsNamed, makeGroups, removeGroups } from './control-groups.ts';
+import { firstProcess, type HostForm } from './first-process.ts';
 import { killHost } from './host-processes.ts';
 import { LabHost } from './lab-host.ts';
 import {
@@ -31,11 +33,12 @@ import {
   namespacePath,
   openNetwork,
 } from './network.ts';
-import { INIT, makeRoot } from './root-folder.ts';
+import { makeRoot } from './root-folder.ts';
 import { runProgram, SYSTEM_PATH } from './system-command.ts';
 
 const HOST_NAME = /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/;
 const MAX_HOSTS = 200;
+const TEMPORARY = /^beacon-lab-of-(\d+)-/;
 /** Where systemd-nspawn keeps a folder for each machine, and forgets it when it is killed. */
 const PROPAGATION = '/run/systemd/nspawn/propagate';
 
@@ -43,6 +46,8 @@ const PROPAGATION = '/run/systemd/nspawn/propagate';
 export const DEFAULT_FOLDER = join(realpathSync(tmpdir()), 'beacon-lab');
 
 export interface BootOptions {
+  /** Default `whole`; `light` has neither systemd nor limits. */
+  readonly form?: HostForm;
   /** Folders and files of this machine that the host sees, read-only: where it sees them, and where they are. */
   readonly binds?: Readonly<Record<string, string>>;
 }
@@ -51,6 +56,13 @@ export interface BootedHost {
   readonly host: LabHost;
   /** Why systemd calls the host degraded; empty when it does not. */
   readonly degraded: string;
+}
+
+/** What is written down about a host. */
+interface HostRecord {
+  readonly index: number;
+  readonly form: HostForm;
+  readonly address: string;
 }
 
 export class Lab {
@@ -68,6 +80,19 @@ export class Lab {
       throw new Error(`${folder} is not a folder of this account alone: remove it, or name another`);
     mkdirSync(join(folder, 'hosts'), { recursive: true, mode: 0o700 });
     return new Lab(realpathSync(folder));
+  }
+
+  /**
+   * A lab of its own for a test, in a new folder of temporary files that goes with it. What a test that was killed left
+   * behind goes first.
+   */
+  static async temporary(): Promise<Lab> {
+    const parent = realpathSync(tmpdir());
+    for (const name of readdirSync(parent)) {
+      const [, pid] = TEMPORARY.exec(name) ?? [];
+      if (pid !== undefined && !existsSync(`/proc/${pid}`)) await Lab.open(join(parent, name)).down();
+    }
+    return Lab.open(mkdtempSync(join(parent, `beacon-lab-of-${process.pid}-`)));
   }
 
   hosts(): LabHost[] {
@@ -90,11 +115,12 @@ export class Lab {
     if (present?.running === true) return { host: present, degraded: await present.untilStarted() };
     await this.stop(name);
     const network = await openNetwork(this.folder);
-    const index = this.#takeIndex(name, network.prefix);
+    const form = options.form ?? 'whole';
+    const index = this.#takeIndex(name, form, network.prefix);
     const address = addressOf(network, index);
     await connectHost(this.folder, network, name, index);
     await makeRoot(this.#folderOf(name), name, address);
-    this.#start(name, options.binds ?? {});
+    this.#start(name, form, options.binds ?? {});
     const host = this.#host(name);
     return { host, degraded: await host.untilStarted() };
   }
@@ -136,57 +162,40 @@ export class Lab {
   }
 
   #host(name: string): LabHost {
-    const { address } = this.#readRecord(name);
-    const place = { name, address, folder: this.#folderOf(name) };
+    const { address, form } = this.#readRecord(name);
+    const place = { name, address, form, folder: this.#folderOf(name) };
     return new LabHost({ ...place, namespacePath: namespacePath(this.folder, name) });
   }
 
-  #readRecord(name: string): { index: number; address: string } {
-    return JSON.parse(readFileSync(this.#recordOf(name), 'utf8')) as { index: number; address: string };
+  #readRecord(name: string): HostRecord {
+    return JSON.parse(readFileSync(this.#recordOf(name), 'utf8')) as HostRecord;
   }
 
   /** The lowest number that no other host has, written down in the same breath. */
-  #takeIndex(name: string, prefix: string): number {
+  #takeIndex(name: string, form: HostForm, prefix: string): number {
     const taken = new Set(this.hosts().map((host) => this.#readRecord(host.name).index));
     let index = 0;
     while (taken.has(index)) index += 1;
     if (index >= MAX_HOSTS) throw new Error(`a lab has at most ${MAX_HOSTS} hosts: stop some`);
     mkdirSync(this.#folderOf(name), { mode: 0o700 });
-    writeFileSync(this.#recordOf(name), JSON.stringify({ index, address: addressOf({ prefix }, index) }));
+    writeFileSync(
+      this.#recordOf(name),
+      JSON.stringify({ index, form, address: addressOf({ prefix }, index) } satisfies HostRecord),
+    );
     return index;
   }
 
-  #start(name: string, binds: Readonly<Record<string, string>>): void {
+  #start(name: string, form: HostForm, binds: Readonly<Record<string, string>>): void {
     const folder = this.#folderOf(name);
     const machine = namespaceOf(this.folder, name);
-    const groups = makeGroups(machine);
+    const place = { folder, name, machine, namespacePath: namespacePath(this.folder, name) };
+    const [program = '', ...words] = firstProcess(form, { ...place, groups: makeGroups(machine), binds });
     const console = openSync(join(folder, 'console.log'), 'w', 0o600);
-    const enterGroups =
-      'for group do [ "$group" != -- ] || break; echo $$ >"$group/cgroup.procs"; shift; done';
-    const child = spawn(
-      '/bin/sh',
-      [
-        ...['-euc', `${enterGroups}; shift; exec "$@"`, 'beacon-lab', ...groups, '--'],
-        ...['systemd-nspawn', '--quiet', `--directory=${folder}/root`],
-        ...[`--machine=${machine}`, `--hostname=${name}`],
-        ...[
-          `--network-namespace-path=${namespacePath(this.folder, name)}`,
-          '--resolv-conf=off',
-          '--timezone=off',
-        ],
-        ...[
-          '--register=no',
-          ...(systemdRuns() ? [] : ['--keep-unit']),
-          '--link-journal=no',
-          '--console=pipe',
-        ],
-        ...['--kill-signal=SIGRTMIN+3'],
-        ...Object.entries(binds).map(([to, from]) => `--bind-ro=${from}:${to}`),
-        `/${INIT}`,
-      ],
-      { detached: true, stdio: ['ignore', console, console], env: { PATH: SYSTEM_PATH } },
-    );
-    child.unref();
+    spawn(program, words, {
+      detached: true,
+      stdio: ['ignore', console, console],
+      env: { PATH: SYSTEM_PATH },
+    }).unref();
     closeSync(console);
   }
 }

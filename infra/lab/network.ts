@@ -45,7 +45,7 @@ export async function openNetwork(folder: string): Promise<LabNetwork> {
     const number = (start + attempt) % 0x4000;
     const prefix = `10.${192 + (number >> 8)}.${number & 0xff}`;
     if (taken.some((address) => address.startsWith(`${prefix}.`))) continue;
-    if (!existsSync(`/sys/class/net/${bridge}`))
+    if (!(await isInterface(bridge)))
       await requireProgram(['ip', 'link', 'add', 'name', bridge, 'type', 'bridge']);
     await requireProgram(['ip', 'address', 'add', `${prefix}.1/24`, 'dev', bridge]);
     await requireProgram(['ip', 'link', 'set', bridge, 'up']);
@@ -93,8 +93,11 @@ export function connectedHosts(folder: string): string[] {
 }
 
 export async function closeNetwork(folder: string): Promise<void> {
-  if (existsSync(`/sys/class/net/${labName(folder)}`))
-    await requireProgram(['ip', 'link', 'delete', labName(folder)]);
+  if (await isInterface(labName(folder))) await requireProgram(['ip', 'link', 'delete', labName(folder)]);
+}
+
+async function isInterface(name: string): Promise<boolean> {
+  return (await runProgram(['ip', 'link', 'show', 'dev', name])).status === 0;
 }
 
 async function prefixOf(bridge: string): Promise<string | undefined> {

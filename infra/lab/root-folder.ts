@@ -3,10 +3,10 @@
  * of what belongs to the machine or its owner. What is taken over is a list (`/usr`, and of `/etc` what everybody may
  * read); everything else is hidden or made new: home folders, keys, passwords, units, node.
  */
-import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { requireProgram, SYSTEM_PATH } from './system-command.ts';
+import { requireProgram } from './system-command.ts';
 
 /** What of `/` a host sees. */
 const KEPT = /^(bin|etc|lib|lib32|lib64|libx32|sbin|usr|var)$/;
@@ -40,7 +40,7 @@ export async function makeRoot(folder: string, name: string, address: string): P
   const upper = join(folder, 'upper');
   const root = join(folder, 'root');
   for (const path of [upper, join(folder, 'work'), root]) mkdirSync(path, { mode: 0o755 });
-  for (const path of hiddenPaths()) whiteOut(upper, path);
+  await whiteOut(folder, upper, hiddenPaths());
   const options = `lowerdir=/,upperdir=${upper},workdir=${join(folder, 'work')}`;
   await requireProgram(['mount', '-t', 'overlay', 'beacon-lab', '-o', options, root]);
   writeSystem(root, name, address);
@@ -87,15 +87,14 @@ function unreadable(folder: string): string[] {
   });
 }
 
-/** A character device 0/0 in the upper folder hides what lies under it. */
-function whiteOut(upper: string, path: string): void {
-  const place = join(upper, path);
-  mkdirSync(dirname(place), { recursive: true });
-  const { status, stderr } = spawnSync('mknod', [place, 'c', '0', '0'], {
-    encoding: 'utf8',
-    env: { PATH: SYSTEM_PATH },
-  });
-  if (status !== 0) throw new Error(`mknod ${place}: ${stderr.trim()}`);
+/** A character device 0/0 in the upper folder hides what lies under it; one with many names will do. */
+async function whiteOut(folder: string, upper: string, paths: readonly string[]): Promise<void> {
+  const device = join(folder, 'nothing');
+  await requireProgram(['mknod', device, 'c', '0', '0']);
+  for (const path of paths) {
+    mkdirSync(dirname(join(upper, path)), { recursive: true });
+    linkSync(device, join(upper, path));
+  }
 }
 
 /** Everything that a freshly installed machine has of its own. */
