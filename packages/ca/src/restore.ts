@@ -5,6 +5,7 @@
  * done.
  */
 import {
+  chmodSync,
   closeSync,
   copyFileSync,
   existsSync,
@@ -66,6 +67,7 @@ export async function restoreCa(request: RestoreRequest, now: () => Date): Promi
   );
   const kept = [...placed.keys()].filter((path) => existsSync(path));
   const written = [...placed.keys()].filter((path) => !kept.includes(path));
+  for (const path of written) refuseOutside(folder, path);
   for (const path of written) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     writeFileSync(path, placed.get(path) ?? '', { mode: 0o644, flag: 'wx' });
@@ -77,6 +79,8 @@ export async function restoreCa(request: RestoreRequest, now: () => Date): Promi
   try {
     const copy = join(draft, 'ca.db');
     copyFileSync(request.from, copy);
+    // A backup may have become readable by others on its way; a store never is.
+    chmodSync(copy, 0o600);
     const store = openDatabase<Tables & BackupTables>({ file: copy });
     let renewal: Renewal;
     try {
@@ -119,6 +123,15 @@ export async function restoreInPlace(
   } finally {
     await store.destroy();
   }
+}
+
+/** A backup that somebody else has written could name any file of this machine, and this runs as root. */
+function refuseOutside(folder: string, path: string): void {
+  if (path.startsWith(`${folder}/`)) return;
+  throw new CaError(
+    'init-refused',
+    `the backup holds ${path}, which is outside ${folder} and not there: look at it in the backup, put it there yourself, and run this again`,
+  );
 }
 
 async function readBackup({ from, anchors }: RestoreRequest) {

@@ -1,11 +1,22 @@
 /** A drill: a CA is backed up while it serves, goes on, is lost, and is restored. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { openDatabase } from '@beacon/server';
 import { decodeKrl } from '@beacon/ssh/krl';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { cluster } from '../../server/test/postgres.ts';
-import type { BackupReport } from '../src/backup.ts';
+import type { BackupReport, BackupTables } from '../src/backup.ts';
 import { RESTORE_MARGIN, restoreCa } from '../src/restore.ts';
 import { type MadeCa, makeCheapCa } from './made-ca.ts';
 import { runMain } from './run-main.ts';
@@ -157,13 +168,34 @@ describe('a restore', () => {
     for (const name of ['inventory.yaml', 'services.yaml', 'policy/policy.cedar'])
       expect(readFileSync(join(place, name), 'utf8')).toBe(readFileSync(made.at(name), 'utf8'));
     writeFileSync(configurationFile, text);
+    chmodSync(at('backup'), 0o644);
     const report = await restoreCa({ from: at('backup'), configurationFile, anchors: [] }, now);
+    expect(statSync(report.store).mode & 0o777).toBe(0o600);
     expect(report.store).toBe(join(place, 'data', 'ca.db'));
     expect(report.written).toEqual([]);
     expect(report.kept).toHaveLength(4);
     expect(readFileSync(configurationFile, 'utf8')).toBe(text);
     expect(readdirSync(join(place, 'data')).filter((name) => name.includes('.new-'))).toEqual([]);
   });
+});
+
+describe('a backup that somebody has changed', () => {
+  test.each(['../outside.cedar', '/tmp/beacon-planted/cron'])(
+    'is refused for the file %s, before anything is written',
+    async (name) => {
+      const from = at(`changed-${name.length}`);
+      copyFileSync(at('backup'), from);
+      const store = openDatabase<BackupTables>({ file: from });
+      await store.updateTable('backup_files').set({ name }).where('position', '=', 3).execute();
+      await store.destroy();
+      const configurationFile = at('planted/ca.yaml');
+      await expect(restoreCa({ from, configurationFile, anchors: [] }, now)).rejects.toMatchObject({
+        code: 'init-refused',
+      });
+      expect(existsSync(resolve(at('planted'), name))).toBe(false);
+      expect(existsSync(at('planted'))).toBe(false);
+    },
+  );
 });
 
 describe('a store that something else put back', () => {
