@@ -65,9 +65,22 @@ export function usage(text: string, words: string): CaError {
   return new CaError('request-malformed', `${text}\n${shown}(see --help)`);
 }
 
+/** Controls but line feed and tab, line and paragraph separators, and the marks that turn the direction of writing. */
+const UNSAFE = /[^\P{Cc}\n\t]|[\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+
+/** What stands in a file must not move the cursor or rub out a line of ours: it is made visible, as JSON writes it. */
+function visible(text: string): string {
+  return text.replace(UNSAFE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** Writes to standard output: the product alone. */
 export function print(text: string): void {
-  process.stdout.write(text);
+  process.stdout.write(visible(text));
+}
+
+/** Writes to standard error: the talk. */
+export function talk(text: string): void {
+  process.stderr.write(visible(text));
 }
 
 /** One line of JSON; answers exit status 0. */

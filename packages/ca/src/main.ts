@@ -12,6 +12,7 @@ import {
   print,
   printJson,
   read,
+  talk,
   usage,
 } from './arguments.ts';
 import { checkCa } from './check.ts';
@@ -164,7 +165,7 @@ async function serviceKey(argv: readonly string[]): Promise<number> {
   if (id === undefined) throw usage('name the service', 'ca service key');
   const { entry, privateKeyFile } = await makeServiceKey(id, values['out'] ?? `${id}.jwk`);
   if (values.json) return printJson({ private_key_file: privateKeyFile, entry });
-  process.stderr.write(
+  talk(
     `The private key is in ${privateKeyFile}: move it to the service, and to nowhere else.\nReview this entry and paste it under "services:" in services.yaml:\n`,
   );
   print(entry);

@@ -1,6 +1,6 @@
 /** `policy check|test`: policies, inventory and cases as files, without a CA. */
 import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
-import { beside, print, printJson, read, usage } from './arguments.ts';
+import { beside, print, printJson, read, talk, usage } from './arguments.ts';
 import { readCases } from './configuration.ts';
 import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
 
@@ -28,7 +28,7 @@ export async function policyCheck(argv: readonly string[]): Promise<number> {
       teams: namedTeams,
       organizations: namedOrganizations,
     });
-  for (const note of notes) process.stderr.write(`note: ${note}\n`);
+  for (const note of notes) talk(`note: ${note}\n`);
   print(`ok: ${policies.length} policies in ${files.length} files, version ${version}\n`);
   return 0;
 }

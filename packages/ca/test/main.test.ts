@@ -101,6 +101,13 @@ describe('ca service', () => {
     const listed = await run('ca', 'service', 'list', '--services', services, '--json');
     expect(listed.json()).toMatchObject({ services: [{ id: 'portal', may: [], keys: [{ x: key.x }] }] });
     expect((await run('ca', 'service', 'check', '--services', services)).stdout).toContain('portal');
+    writeFileSync(
+      services,
+      `version: 1\nservices:\n${entry.replace('name: portal', 'name: "p\\e[2K\\u202e"')}`,
+    );
+    expect((await run('ca', 'service', 'list', '--services', services)).stdout).toContain(
+      '\tp\\u001b[2K\\u202e\t',
+    );
     await expect(run('ca', 'service', 'key', 'portal', '--out', out)).rejects.toMatchObject({
       code: 'services',
     });
