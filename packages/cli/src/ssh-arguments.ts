@@ -17,8 +17,17 @@ export const HOST_KEY_ALGORITHMS = [
   'rsa-sha2-256-cert-v01@openssh.com',
 ].join(',');
 
-/** Options that would bring in other keys, or other options. */
-const NEVER = ['certificatefile', 'pkcs11provider', 'addkeystoagent', 'include', 'host', 'match'];
+/** Options that would bring in other keys, or other options; by their old names too, which ssh still takes. */
+const NEVER = [
+  'identityfile2',
+  'certificatefile',
+  'pkcs11provider',
+  'smartcarddevice',
+  'addkeystoagent',
+  'include',
+  'host',
+  'match',
+];
 
 export interface SshCall {
   readonly host: { readonly id: string; readonly address: string; readonly port: number };

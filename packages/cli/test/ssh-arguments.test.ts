@@ -41,6 +41,8 @@ describe("ssh's arguments", () => {
   it.each([
     'CertificateFile=/x',
     'identityfile=/x',
+    'IdentityFile2=/x',
+    'SmartcardDevice=/x',
     'IdentityAgent none',
     'Include=/x',
     'Match all',
