@@ -118,6 +118,7 @@ describe('a host’s registration', () => {
     ['no login', { logins: [] }],
     ['the login *', { logins: ['*'] }],
     ['33 logins', { logins: Array.from({ length: 33 }, (_, i) => `l${i}`) }],
+    ['a label that policy would not take', { labels: { env: 'a\nb' } }],
     ['a label in capitals', { labels: { Env: 'x' } }],
     ['a pool with a space', { pools: ['a b'] }],
     ['principals', { principals: ['other'] }],

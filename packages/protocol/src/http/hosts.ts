@@ -15,7 +15,15 @@ const word = z
     'lower-case letters, digits, dots, dashes and underscores',
   );
 const labels = z
-  .record(word, z.string().min(1).max(128))
+  .record(
+    word,
+    z
+      .string()
+      .min(1)
+      .max(128)
+      // Policy takes no others, and an id once taken is not given again.
+      .refine((text) => !/\p{Cc}/u.test(text), 'a label is one line'),
+  )
   .refine((all) => Object.keys(all).length <= 32, 'at most 32 labels');
 
 export const hostRequest = z
