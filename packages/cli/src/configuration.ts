@@ -2,12 +2,12 @@
  * The person's `config.yaml`: which CA `beacon login` goes to. One setting, strict: an unknown key is refused with its line
  * and the nearest known key. The address that a login was made with stands in the session, so only `login` reads this.
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { didYouMean } from '@beacon/protocol/nearest';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { CliError } from './error.ts';
-import { isSystemError, reason } from './private-file.ts';
+import { isSystemError, reason, writePrivateFile } from './private-file.ts';
 
 export interface Configuration {
   readonly ca?: string;
@@ -56,9 +56,7 @@ export async function rememberCa(file: string, ca: string): Promise<void> {
   const document = parseDocument(text);
   document.set('ca', ca);
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const beside = `${file}.${process.pid}`;
-  await writeFile(beside, document.toString(), { mode: 0o600, flag: 'wx' });
-  await rename(beside, file);
+  await writePrivateFile(file, document.toString());
 }
 
 async function readText(file: string): Promise<string | undefined> {
