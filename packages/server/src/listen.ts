@@ -104,7 +104,6 @@ function createBounded(app: RequestListener, options: ListenOptions): Server {
   return server;
 }
 
-/** Throws ServerError `listen` when the address is beyond loopback and neither TLS nor a proxy protects it. */
 /** Cuts what one address opens beyond its bound, before a byte of it is read. */
 function boundAddresses(
   server: Server,
@@ -132,6 +131,7 @@ function secureContext({ certificate, key }: TlsPair): SecureContextOptions {
   return { cert: certificate, key, minVersion: 'TLSv1.2' };
 }
 
+/** Throws ServerError `listen` when the address is beyond loopback and neither TLS nor a proxy protects it. */
 export function requireProtection(options: Pick<ListenOptions, 'host' | 'tls' | 'trustedProxies'>): void {
   const proxied = (options.trustedProxies ?? []).length > 0;
   if (isLoopback(options.host) || options.tls !== undefined || proxied) return;

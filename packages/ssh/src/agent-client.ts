@@ -59,13 +59,16 @@ export async function signWithAgent(
   return response.signature;
 }
 
-/** Throws SshError `agent-…` or `wire-…`, and `signature-…` for a signature that does not verify. */
+/** A signer that can also say whether its key can be reached now. */
 export interface AgentSigner extends Signer {
   /** Throws `agent-refused` when the agent does not hold the key. */
   ready(): Promise<void>;
 }
 
-/** A signer whose key stays in the agent; what the agent answers is verified before it is handed on. */
+/**
+ * A signer whose key stays in the agent; what the agent answers is verified before it is handed on. Its `sign` throws
+ * SshError `agent-…` or `wire-…`, and `signature-…` for a signature that does not verify.
+ */
 export function createAgentSigner(
   socketPath: string,
   publicKey: PublicKey,
