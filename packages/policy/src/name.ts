@@ -14,13 +14,14 @@ export function isLogin(text: string): boolean {
   return /^[a-z_][a-z0-9_-]{0,31}$/.test(text);
 }
 
-/** `[a-z][a-z0-9_-]*([.][a-z0-9_-]+)*`, at most 128 characters. */
+/** `[a-z][a-z0-9_-]*([.][a-z0-9_-]+)*`, at most 64 characters. */
 export function isCommandName(text: string): boolean {
-  return text.length <= 128 && /^[a-z][a-z0-9_-]*(?:[.][a-z0-9_-]+)*$/.test(text);
+  return text.length <= 64 && /^[a-z][a-z0-9_-]*(?:[.][a-z0-9_-]+)*$/.test(text);
 }
 
+/** `[a-z][a-z0-9_]{0,31}` */
 export function isParameterName(text: string): boolean {
-  return /^[a-z][a-z0-9_-]{0,63}$/.test(text);
+  return /^[a-z][a-z0-9_]{0,31}$/.test(text);
 }
 
 export function isPoolName(text: string): boolean {
