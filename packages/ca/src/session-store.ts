@@ -1,6 +1,6 @@
 /**
  * The table of Beacon sessions. One row per trip through GitHub; a row that has ended stays, so that records can be
- * joined with it. The GitHub token stands here sealed and goes when GitHub has been told to forget it.
+ * joined with it. Memberships and the GitHub token stand here sealed; the token goes when GitHub has been told to forget it.
  */
 import { type Database, type Migrations, prepareQuery, type Transaction } from '@beacon/server';
 
@@ -18,6 +18,7 @@ export interface SessionRow {
   ended_by: string | null;
   /** Sealed; null once it is deleted at GitHub. */
   github_token: string | null;
+  /** Sealed: who can write here alone makes nobody a member. */
   memberships: string | null;
   memberships_at: number | null;
 }

@@ -108,6 +108,7 @@ export function createSessions(options: SessionOptions): Sessions {
   const { database, write, sealer, now } = options;
   const lifetimeMs = Math.min(options.maxHours, MAX_HOURS) * 3_600_000;
   let releasing: Promise<number> = Promise.resolve(0);
+  const toSession = (row: SessionRow) => readAs(row, sealer);
 
   async function end(tx: Tx, id: string, by: string): Promise<Session | undefined> {
     const at = now();
@@ -201,7 +202,8 @@ export function createSessions(options: SessionOptions): Sessions {
       if (row === undefined || row.github_token === null || !isOpen(row, now())) return undefined;
       return sealer.open(row.github_token, tokenPlace(id)).toString();
     },
-    writeMemberships: (id, text, at) => write((tx) => writeMemberships(tx, id, text, at)),
+    writeMemberships: (id, text, at) =>
+      write((tx) => writeMemberships(tx, id, sealer.seal(text, membershipsPlace(id, at.getTime())), at)),
     releaseTokens() {
       releasing = releasing.then(release, release);
       return releasing;
@@ -217,7 +219,22 @@ function tokenPlace(id: string): string {
   return `sessions/${id}/github_token`;
 }
 
-function toSession(row: SessionRow): Session {
+function membershipsPlace(id: string, at: number): string {
+  return `sessions/${id}/memberships/${at}`;
+}
+
+/** Nothing where the text was not sealed here for this session and this time: the provider is then asked anew. */
+function openMemberships(row: SessionRow, sealer: Sealer): Session['memberships'] {
+  if (row.memberships === null || row.memberships_at === null) return undefined;
+  try {
+    const text = sealer.open(row.memberships, membershipsPlace(row.id, row.memberships_at)).toString();
+    return { text, at: new Date(row.memberships_at) };
+  } catch {
+    return undefined;
+  }
+}
+
+function readAs(row: SessionRow, sealer: Sealer): Session {
   return {
     id: row.id,
     person: row.person,
@@ -228,9 +245,6 @@ function toSession(row: SessionRow): Session {
     endsAt: new Date(row.ends_at),
     endedAt: row.ended_at === null ? undefined : new Date(row.ended_at),
     endedBy: row.ended_by ?? undefined,
-    memberships:
-      row.memberships === null || row.memberships_at === null
-        ? undefined
-        : { text: row.memberships, at: new Date(row.memberships_at) },
+    memberships: openMemberships(row, sealer),
   };
 }

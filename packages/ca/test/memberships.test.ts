@@ -1,4 +1,5 @@
 import type { FaultEffect } from '@beacon/github-standin';
+import { createSealer } from '@beacon/server';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { GITHUB, type LoggedIn, PERSONS, policyText, refusal, SmallCa } from './small-ca.ts';
 
@@ -15,10 +16,16 @@ afterEach(() => {
 
 /** Past the minute for which GitHub's answer is used; the clock that certificates are dated by goes on. */
 async function later(): Promise<void> {
-  await ca.running.ca.store
-    .updateTable('sessions')
-    .set(({ eb }) => ({ memberships_at: eb('memberships_at', '-', 60_001) }))
-    .execute();
+  const { store } = ca.running.ca;
+  const sealer = createSealer(ca.keys.sealing);
+  const rows = await store.selectFrom('sessions').selectAll().execute();
+  for (const { id, memberships, memberships_at: at } of rows) {
+    if (memberships === null || at === null) continue;
+    const place = (time: number) => `sessions/${id}/memberships/${time}`;
+    const text = sealer.open(memberships, place(at)).toString();
+    const older = { memberships: sealer.seal(text, place(at - 60_001)), memberships_at: at - 60_001 };
+    await store.updateTable('sessions').set(older).where('id', '=', id).execute();
+  }
 }
 
 const membershipRequests = () =>
@@ -192,4 +199,34 @@ describe('what is unknown', () => {
     await later();
     expect((await ca.sign(una)).status).toBe(201);
   });
+});
+
+test('who can write to the store alone makes nobody a member, and keeps no old membership alive', async () => {
+  const mallory = await ca.login('mallory');
+  expect((await ca.sign(lin)).status).toBe(201);
+  expect(refusal(await ca.sign(mallory))).toEqual({ status: 403, code: 'policy-denied' });
+  const { store } = ca.running.ca;
+  const rows = store.selectFrom('sessions').selectAll().where('memberships', 'is not', null);
+  const of = (person: string) =>
+    rows.where('person', '=', person).orderBy('id', 'desc').executeTakeFirstOrThrow();
+  const [hers, theirs] = [await of('github:103'), await of('github:102')];
+  expect(theirs.memberships).not.toContain('7001');
+  const plain = JSON.stringify({
+    policy: ca.running.ca.policy.version,
+    organizations: { in: [], unknown: [] },
+    teams: { in: ['github:7001'], unknown: [] },
+  });
+  for (const memberships of [theirs.memberships, plain]) {
+    await store
+      .updateTable('sessions')
+      .set({ memberships, memberships_at: theirs.memberships_at })
+      .where('id', '=', hers.id)
+      .execute();
+    expect(refusal(await ca.sign(mallory))).toEqual({ status: 403, code: 'policy-denied' });
+  }
+  const asked = membershipRequests();
+  const soon = { memberships_at: Number(theirs.memberships_at) + 1_000 };
+  await store.updateTable('sessions').set(soon).where('id', '=', theirs.id).execute();
+  expect((await ca.sign(lin)).status).toBe(201);
+  expect(membershipRequests()).toBeGreaterThan(asked);
 });
