@@ -2,12 +2,10 @@
  * The CA as an operator installs it: the archive, on a machine without Node, as a systemd unit. Whole and for real, in a
  * host of the lab.
  */
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type BuiltArchive, buildServer } from '../../scripts/build-server.ts';
 import { Lab } from '../lab/lab.ts';
@@ -30,18 +28,18 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
 
 (why === undefined ? describe : describe.skip)('the CA as a service', () => {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'beacon-unit-test-'));
-  let lab: Lab;
+  let lab: Lab | undefined;
   let host: LabHost;
   let archive: BuiltArchive;
 
   beforeAll(async () => {
-    archive = buildServer(join(folder, 'built'));
+    archive = buildServer(join(folder, 'built'), { compress: false });
     lab = await Lab.temporary();
     ({ host } = await lab.boot('ca-01'));
     await host.run(['mkdir', '/opt/beacon']);
-    await host.run(['tar', '-xz', '-C', '/opt/beacon'], { input: readFileSync(archive.file) });
+    await host.run(['tar', '-x', '-C', '/opt/beacon'], { input: readFileSync(archive.file) });
     await host.script(`
-      ln -s ${basename(archive.file, '.tar.gz')} /opt/beacon/current
+      ln -s ${basename(archive.file, '.tar')} /opt/beacon/current
       ln -s /opt/beacon/current/bin/beacon /usr/local/bin/beacon
       install -D -m 644 /opt/beacon/current/systemd/beacon-ca.sysusers /etc/sysusers.d/beacon-ca.conf
       install -m 644 /opt/beacon/current/systemd/beacon-ca.service /etc/systemd/system/
@@ -53,9 +51,9 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
       CREDENTIALS_DIRECTORY=/etc/beacon-ca/keys beacon ca check
       systemctl enable --now beacon-ca
     `);
-  }, 120_000);
+  }, 300_000);
   afterAll(async () => {
-    await lab.down();
+    await lab?.down();
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -83,11 +81,8 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
     const before = process.umask(0o077);
     const again = buildServer(join(folder, 'again'), { compress: false });
     process.umask(before);
-    const plain = createHash('sha256')
-      .update(gunzipSync(readFileSync(archive.file)))
-      .digest('hex');
-    expect(again.sha256).toBe(plain);
-  });
+    expect(again.sha256).toBe(archive.sha256);
+  }, 120_000);
 
   test('runs on a machine without Node, as its own person, and has started when it is ready', async () => {
     expect((await host.exec(['sh', '-c', 'command -v node'])).status).not.toBe(0);
@@ -179,7 +174,7 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
     expect(await host.run(['beacon', 'records', 'verify', '--config', '/etc/beacon-ca/ca.yaml'])).toMatch(
       /^ok: /,
     );
-  });
+  }, 120_000);
 
   test('stops in order, and does not try again what a refused configuration can only refuse again', async () => {
     await host.run(['systemctl', 'stop', 'beacon-ca']);
@@ -197,5 +192,5 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
     await host.script("sed -i 's/^polcy: /policy: /' /etc/beacon-ca/ca.yaml");
     await host.run(['systemctl', 'start', 'beacon-ca']);
     expect(await readyz()).toMatchObject({ status: 'ok' });
-  });
+  }, 120_000);
 });
