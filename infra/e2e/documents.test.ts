@@ -49,7 +49,7 @@ const commands = new Set(
   ),
 );
 const TREE: Readonly<Record<string, readonly string[]>> = {
-  ca: ['init', 'serve', 'ready', 'check', 'backup', 'restore', 'service', 'host', 'person'],
+  ca: ['init', 'serve', 'ready', 'check', 'backup', 'restore', 'token-key', 'service', 'host', 'person'],
   'ca host': ['add', 'list', 'disable', 'enable'],
   'ca person': ['list', 'disable', 'enable'],
   policy: ['check', 'test', 'explain'],
