@@ -122,12 +122,12 @@ permit (
     );
   }
 
-  /** Starts the server; it is not ready yet. */
-  spawn(): void {
+  /** Starts the server, with what its environment has besides; it is not ready yet. */
+  spawn(environment: Readonly<Record<string, string>> = {}): void {
     this.#log = '';
     const child = spawn(process.execPath, [BEACON, 'ca', 'serve', '--config', this.configuration], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { PATH: process.env['PATH'] },
+      env: { PATH: process.env['PATH'], ...environment },
     });
     child.stderr?.on('data', (data: Buffer) => (this.#log = (this.#log + data.toString()).slice(-20_000)));
     this.#child = child;
@@ -142,6 +142,10 @@ permit (
       if (answer?.status === 200) return;
     }
     throw new Error(`the CA is not ready after a minute:\n${this.#log}`);
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
   }
 
   get isAlive(): boolean {

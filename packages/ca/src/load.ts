@@ -8,6 +8,7 @@ import {
   type Log,
   readSecretFile,
   ServerError,
+  storageFailure,
   type TlsFiles,
 } from '@beacon/server';
 import {
@@ -156,9 +157,10 @@ export function nameOfStore(store: CaConfiguration['store']): string {
 
 /** What is wrong with a store, under the name by which the person finds it. */
 export function inStore(store: CaConfiguration['store'], error: unknown): unknown {
-  return error instanceof ServerError && error.code === 'store-newer'
-    ? new CaError('store', `${nameOfStore(store)}: ${error.message}`, { cause: error })
-    : error;
+  const known = error instanceof ServerError ? error : storageFailure(error);
+  // A failure to open names the file itself.
+  const named = known !== undefined && (known.code === 'store-newer' || known !== error);
+  return named ? new CaError('store', `${nameOfStore(store)}: ${known.message}`, { cause: error }) : error;
 }
 
 /** What is wrong with a policy file, under the path where the person finds it. */

@@ -4,7 +4,7 @@
  */
 import { GitHubError } from '@beacon/github';
 import { PolicyError } from '@beacon/policy';
-import { ServerError } from '@beacon/server';
+import { ServerError, storageFailure } from '@beacon/server';
 import { CaError, type CaErrorCode } from './error.ts';
 
 /** What the packages below throw, in the words and kinds of this one. */
@@ -12,9 +12,9 @@ export function readableFailure(error: unknown): unknown {
   if (error instanceof PolicyError) return new CaError('policy', error.message, { cause: error });
   if (error instanceof GitHubError)
     return new CaError(GITHUB_CODES[error.code] ?? 'github-unavailable', error.message, { cause: error });
-  if (error instanceof ServerError) {
-    return new CaError(SERVER_CODES[error.code] ?? 'configuration', error.message, { cause: error });
-  }
+  const known = error instanceof ServerError ? error : storageFailure(error);
+  if (known !== undefined)
+    return new CaError(SERVER_CODES[known.code] ?? 'configuration', known.message, { cause: error });
   return isFileFailure(error) ? fileFailure(error) : error;
 }
 

@@ -147,6 +147,14 @@ class StoreQueryCompiler extends PostgresQueryCompiler {
 /** The pool as kysely takes it, its failures told apart from those of a statement. */
 function watch(pool: pg.Pool, readOnly: boolean): PostgresPool {
   const known = new WeakMap<pg.PoolClient, PostgresPoolClient>();
+  const prepared = new WeakSet<pg.PoolClient>();
+  const watchedOf = (client: pg.PoolClient): PostgresPoolClient => {
+    const watched = known.get(client) ?? watchClient(client);
+    known.set(client, watched);
+    return watched;
+  };
+  // At once: the server may end a connection in the same breath in which it accepts it.
+  pool.on('connect', watchedOf);
   return {
     options: {},
     end: () => pool.end(),
@@ -157,16 +165,15 @@ function watch(pool: pg.Pool, readOnly: boolean): PostgresPool {
       } catch (error) {
         throw postgresFailure(error) ?? failure('it cannot be reached', error);
       }
-      let watched = known.get(client);
-      if (watched === undefined) {
-        watched = watchClient(client);
+      const watched = watchedOf(client);
+      if (!prepared.has(client)) {
         try {
           await prepare(watched, readOnly);
         } catch (error) {
           client.release(true);
           throw error;
         }
-        known.set(client, watched);
+        prepared.add(client);
       }
       return watched;
     },
