@@ -4,7 +4,15 @@
  * for runs name; one more is in two hundred teams, all of which some policy names.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { appendFileSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -159,6 +167,11 @@ export class ServedCa {
     const mebibytes = (name: string) =>
       Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) / 1024);
     return { now: mebibytes('VmRSS'), highest: mebibytes('VmHWM') };
+  }
+
+  /** How many files and connections the CA's process has open. */
+  openFiles(): number {
+    return readdirSync(`/proc/${this.#process?.pid ?? 'self'}/fd`).length;
   }
 
   /** Processor time that the CA's process has taken, in seconds, over all its threads. */

@@ -75,4 +75,13 @@ describe.each(engines)('the revocation list on $engine', ({ place }) => {
     expect(judgeByKrl(after, [body['certificate']])).toEqual([false]);
     ca.clock.offsetMs = 0;
   });
+
+  test('K8: whoever is told that something was revoked finds it in the list', async () => {
+    const { body } = await ca.sign(lin);
+    const judge = async () => judgeByKrl(await bytes(await fetchKrl()), [body['certificate']]);
+    expect(await judge()).toEqual([false]);
+    const revocation = { v: 1, by: 'serial', value: body['serial'], reason: 'x' };
+    expect((await ca.ask(lin, 'POST', '/v1/revocations', revocation)).status).toBe(200);
+    expect(await judge()).toEqual([true]);
+  });
 });

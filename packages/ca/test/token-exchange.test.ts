@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import { type CryptoKey, decodeJwt, decodeProtectedHeader, generateKeyPair, importJWK, SignJWT } from 'jose';
+import {
+  type CryptoKey,
+  decodeJwt,
+  decodeProtectedHeader,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  SignJWT,
+} from 'jose';
 import { type Keys, Lab, makeKeys, makeProof, makeService } from './authorization-lab.ts';
 
 const ACCESS = 'urn:ietf:params:oauth:token-type:access_token';
@@ -120,7 +128,23 @@ test.each<[string, () => Promise<string>]>([
   ],
   ['that is the opaque one', async () => opaque],
   ['that is too long', async () => `${subject}${'A'.repeat(5000)}`],
-])('T2: refuses a subject token %s', async (_title, make) => {
+  ['signed under a kid that is not known', () => forge({}, { kid: 'another' })],
+  ['signed under no kid', () => forge({}, { kid: undefined })],
+  [
+    'that brings its own key',
+    async () => {
+      const { privateKey, publicKey } = await generateKeyPair('EdDSA', { extractable: true });
+      return forge({}, { jwk: await exportJWK(publicKey) }, privateKey as CryptoKey);
+    },
+  ],
+  [
+    'that says where its key is',
+    async () => {
+      const places = { jku: `${lab.standin.url}/jwks.json`, x5u: `${lab.standin.url}/key.pem` };
+      return forge({}, places, (await generateKeyPair('EdDSA')).privateKey as CryptoKey);
+    },
+  ],
+])('T1, T2: refuses a subject token %s', async (_title, make) => {
   expect(await exchange(await make())).toMatchObject({ status: 400, answer: { error: 'invalid_request' } });
 });
 

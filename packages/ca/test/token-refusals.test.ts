@@ -60,7 +60,7 @@ test('T4: a refresh token that was used, or is shown with another key, leaves on
   expect(JSON.stringify([...stolen, ...again])).not.toContain(refresh);
 });
 
-test('T1: strangers, and who only has to wait, leave no record', async () => {
+test('T4: strangers, and who only has to wait, leave no record', async () => {
   const keys = await makeKeys();
   const other = await makeService('portal', ['exchange']);
   const { deviceCode } = await lab.beginDevice();
