@@ -29,6 +29,20 @@ describe.each(engines)('createGroupCommit on $engine', ({ place }) => {
     await store.close();
   });
 
+  test('units that come in the turns after the first share its transaction', async () => {
+    const store = await openRecordStore({ place: await place() });
+    const transactions = new Set<unknown>();
+    const write = () => store.commit.write(async (transaction) => void transactions.add(transaction));
+    const all = [write()];
+    for (let turn = 0; turn < 5; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      all.push(write());
+    }
+    await Promise.all(all);
+    expect(transactions.size).toBe(1);
+    await store.close();
+  });
+
   test('answers a unit only after the commit: another connection sees its effects then', async () => {
     const at = await place();
     const store = await openRecordStore({ place: at });

@@ -61,6 +61,7 @@ const JWK_CURVE: Readonly<Record<NistCurve, string>> = {
 
 const partsOf = new WeakMap<PublicKey, KeyParts>();
 const keyObjects = new WeakMap<PublicKey, KeyObject>();
+const fingerprints = new WeakMap<PublicKey, string>();
 
 /** Whether `type` names a key type that this package knows (a certificate's type is none). */
 export function isPublicKeyType(type: string): type is PublicKeyType {
@@ -157,7 +158,11 @@ export function formatPublicKeyLine(key: PublicKey, comment = ''): string {
 
 /** `SHA256:…`, as `ssh-keygen -l` and sshd's log print it. */
 export function fingerprint(key: PublicKey): string {
-  return `SHA256:${createHash('sha256').update(key.blob).digest('base64').replace(/=+$/, '')}`;
+  const known = fingerprints.get(key);
+  if (known !== undefined) return known;
+  const made = `SHA256:${createHash('sha256').update(key.blob).digest('base64').replace(/=+$/, '')}`;
+  fingerprints.set(key, made);
+  return made;
 }
 
 /** Node's key for verifying; for an `sk-` key it is the key inside, which signs more than the message. */
