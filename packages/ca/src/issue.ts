@@ -57,7 +57,7 @@ export async function issueCertificate(
   const ca = pinRules(running);
   const asked = readAsked(request.body, request.ip);
   try {
-    proveKey(caller, asked.publicKey, request.rawBody);
+    await proveKey(caller, asked.publicKey, request.rawBody);
     refuseService(
       ca,
       caller.service,

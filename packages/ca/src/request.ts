@@ -11,7 +11,7 @@ import {
 import type { GrantedCommand } from '@beacon/protocol/grant';
 import type { CertificateRequest, CommandRequest } from '@beacon/protocol/http/certificates';
 import { type PublicKey, parsePublicKeyLine, rsaBits } from '@beacon/ssh/public-key';
-import { verifyMessage } from '@beacon/ssh/sshsig';
+import { verifyMessageAside } from '@beacon/ssh/sshsig';
 import type { Caller } from './access-token.ts';
 import { CaError } from './error.ts';
 
@@ -127,7 +127,7 @@ export function readSubjectKey(line: string): PublicKey {
  * The asker holds the private key: an SSHSIG by it over the exact body. Throws CaError `key-proof-missing` or
  * `key-proof-invalid`.
  */
-export function proveKey(caller: Caller, key: PublicKey, rawBody: Buffer): void {
+export async function proveKey(caller: Caller, key: PublicKey, rawBody: Buffer): Promise<void> {
   const { keyProof } = caller.proof;
   if (keyProof === undefined) {
     throw new CaError(
@@ -137,7 +137,7 @@ export function proveKey(caller: Caller, key: PublicKey, rawBody: Buffer): void 
   }
   let signer: PublicKey | undefined;
   try {
-    signer = verifyMessage({
+    signer = await verifyMessageAside({
       signature: Buffer.from(keyProof, 'base64url'),
       namespace: KEY_PROOF_NAMESPACE,
       message: rawBody,

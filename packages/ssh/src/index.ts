@@ -65,13 +65,20 @@ export {
   type UserCa,
   type UserCertificateFields,
 } from './sign-certificate.ts';
-export { createSigner, type RsaAlgorithm, type Signer, verifySignature } from './signature.ts';
+export {
+  createSigner,
+  type RsaAlgorithm,
+  type Signer,
+  verifySignature,
+  verifySignatureAside,
+} from './signature.ts';
 export {
   formatMessageSignature,
   parseMessageSignature,
   type SignedMessage,
   signMessage,
   verifyMessage,
+  verifyMessageAside,
 } from './sshsig.ts';
 export { type VerifyCertificateOptions, verifyCertificate } from './verify-certificate.ts';
 export { Reader, Writer } from './wire.ts';

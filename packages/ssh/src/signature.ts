@@ -5,7 +5,8 @@
  * presence is refused, SHA-1 is recognised and refused unless the caller names it. WebAuthn signatures are unknown.
  */
 import { Buffer } from 'node:buffer';
-import { createHash, type KeyObject, sign, verify } from 'node:crypto';
+import { createHash, type KeyObject, sign, type VerifyKeyObjectInput, verify } from 'node:crypto';
+import { promisify } from 'node:util';
 import { SshError } from './error.ts';
 import { type KeyParts, keyObject, keyParts, type PublicKey, publicKeyFromKeyObject } from './public-key.ts';
 import { Reader, Writer } from './wire.ts';
@@ -49,16 +50,52 @@ export function verifySignature(
   options: VerifySignatureOptions = {},
 ): string {
   const { algorithm, reader } = openSignature(key, signature, options);
-  const parts = keyParts(key);
   let cause: unknown;
   try {
-    if (isSignedBy(key, parts, algorithm, data, reader)) return algorithm;
+    const { hash, signed, by, value } = readSigned(key, algorithm, data, reader);
+    if (verify(hash, signed, by, value)) return algorithm;
   } catch (error) {
-    if (error instanceof SshError) throw error;
-    // OpenSSL may refuse numbers that have the form of a key and are none; nobody has signed with those either.
-    cause = error;
+    cause = causeOf(error);
   }
-  throw new SshError('signature-wrong', 'the signature is not by this key over these bytes', { cause });
+  throw wrong(cause);
+}
+
+/** {@link verifySignature}, the arithmetic in another thread: for a server, which has others to answer meanwhile. */
+export async function verifySignatureAside(
+  key: PublicKey,
+  data: Buffer,
+  signature: Buffer,
+  options: VerifySignatureOptions = {},
+): Promise<string> {
+  const { algorithm, reader } = openSignature(key, signature, options);
+  let cause: unknown;
+  try {
+    const { hash, signed, by, value } = readSigned(key, algorithm, data, reader);
+    if (await verifyAside(hash, signed, by, value)) return algorithm;
+  } catch (error) {
+    cause = causeOf(error);
+  }
+  throw wrong(cause);
+}
+
+const verifyAside = promisify(
+  (
+    hash: string | undefined,
+    signed: Buffer,
+    by: KeyObject | VerifyKeyObjectInput,
+    value: Buffer,
+    done: (error: Error | null, holds: boolean) => void,
+  ) => verify(hash, signed, by, value, done),
+);
+
+/** OpenSSL may refuse numbers that have the form of a key and are none; nobody has signed with those either. */
+function causeOf(error: unknown): unknown {
+  if (error instanceof SshError) throw error;
+  return error;
+}
+
+function wrong(cause: unknown): SshError {
+  return new SshError('signature-wrong', 'the signature is not by this key over these bytes', { cause });
 }
 
 /** Refuses a signature blob that names an algorithm which `key` cannot have used, or SHA-1. */
@@ -122,13 +159,16 @@ function openSignature(
   return { algorithm, reader };
 }
 
-function isSignedBy(
-  key: PublicKey,
-  parts: KeyParts,
-  algorithm: string,
-  data: Buffer,
-  reader: Reader,
-): boolean {
+/** What node's crypto is asked: whether `value` is the signature of `signed`. */
+interface SignedBytes {
+  readonly hash: string | undefined;
+  readonly signed: Buffer;
+  readonly by: KeyObject | VerifyKeyObjectInput;
+  readonly value: Buffer;
+}
+
+function readSigned(key: PublicKey, algorithm: string, data: Buffer, reader: Reader): SignedBytes {
+  const parts: KeyParts = keyParts(key);
   if (parts.family === 'rsa') {
     const value = reader.string('value', 2048);
     reader.end();
@@ -136,7 +176,7 @@ function isSignedBy(
     if (value.length !== parts.modulus.length) {
       throw new SshError('signature-malformed', 'the RSA signature is not as long as the modulus');
     }
-    return verify(RSA_HASH[algorithm], data, keyObject(key), value);
+    return { hash: RSA_HASH[algorithm], signed: data, by: keyObject(key), value };
   }
   const value =
     parts.family === 'ed25519'
@@ -145,8 +185,13 @@ function isSignedBy(
   const signed = parts.application === undefined ? data : readHardwareSigned(reader, parts.application, data);
   reader.end();
   return parts.family === 'ed25519'
-    ? verify(null, signed, keyObject(key), value)
-    : verify(ECDSA_HASH[parts.curve], signed, { key: keyObject(key), dsaEncoding: 'ieee-p1363' }, value);
+    ? { hash: undefined, signed, by: keyObject(key), value }
+    : {
+        hash: ECDSA_HASH[parts.curve],
+        signed,
+        by: { key: keyObject(key), dsaEncoding: 'ieee-p1363' },
+        value,
+      };
 }
 
 function readEd25519Value(reader: Reader): Buffer {

@@ -8,7 +8,7 @@ import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { SshError } from './error.ts';
 import { decodePublicKey, type PublicKey } from './public-key.ts';
-import { checkSignatureAlgorithm, type Signer, verifySignature } from './signature.ts';
+import { checkSignatureAlgorithm, type Signer, verifySignature, verifySignatureAside } from './signature.ts';
 import { Reader, Writer } from './wire.ts';
 
 export interface SignedMessage {
@@ -46,7 +46,21 @@ export async function signMessage(signer: Signer, namespace: string, message: Bu
 }
 
 /** The key that signed the message. Throws `sshsig-*`, `signature-*`, `key-*` or `wire-*`. */
-export function verifyMessage({ signature, namespace, message }: SignedMessage): PublicKey {
+export function verifyMessage(signed: SignedMessage): PublicKey {
+  const { key, bytes, signature } = readMessageSignature(signed);
+  verifySignature(key, bytes, signature);
+  return key;
+}
+
+/** {@link verifyMessage}, the arithmetic in another thread. */
+export async function verifyMessageAside(signed: SignedMessage): Promise<PublicKey> {
+  const { key, bytes, signature } = readMessageSignature(signed);
+  await verifySignatureAside(key, bytes, signature);
+  return key;
+}
+
+/** All of a message's signature but whether it holds: the key, the bytes that it is over, the signature itself. */
+function readMessageSignature({ signature, namespace, message }: SignedMessage) {
   const blob = typeof signature === 'string' ? parseMessageSignature(signature) : signature;
   if (blob.length > MAX_SIGNATURE_BYTES) {
     throw new SshError('wire-too-long', `message signature: it is longer than ${MAX_SIGNATURE_BYTES} bytes`);
@@ -72,8 +86,7 @@ export function verifyMessage({ signature, namespace, message }: SignedMessage):
       `the message was hashed with ${JSON.stringify(hashName)}; sign it with sha512`,
     );
   }
-  verifySignature(key, signedBytes(namespace, hash, message), signatureBlob);
-  return key;
+  return { key, bytes: signedBytes(namespace, hash, message), signature: signatureBlob };
 }
 
 /** The armoured text of a raw blob, with a newline at its end, as `ssh-keygen -Y sign` writes it. */

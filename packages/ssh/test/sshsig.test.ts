@@ -4,7 +4,13 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type GeneratedKeyType, generateKey } from '../src/key.ts';
 import { createSigner, type Signer } from '../src/signature.ts';
-import { formatMessageSignature, parseMessageSignature, signMessage, verifyMessage } from '../src/sshsig.ts';
+import {
+  formatMessageSignature,
+  parseMessageSignature,
+  signMessage,
+  verifyMessage,
+  verifyMessageAside,
+} from '../src/sshsig.ts';
 import { Writer } from '../src/wire.ts';
 import { codeOf, hardwareSigner, rawCertificate } from './raw-certificate.ts';
 import { sshKeygen, vectorKey, vectorText, withFolder } from './vectors.ts';
@@ -86,6 +92,26 @@ describe('message signatures', () => {
       ),
     );
     for (const code of codes) expect(code).toMatch(/^(sshsig|signature|key|wire)-/);
+  });
+
+  test.each(signers)('answers in another thread as in this one, with %s', async (_, signer) => {
+    const signature = await signMessage(signer, namespace, message);
+    const key = await verifyMessageAside({ signature, namespace, message });
+    expect(key.blob).toEqual(signer.publicKey.blob);
+    const refused = [
+      { signature, namespace, message: Buffer.from('another message\n') },
+      { signature, namespace: 'file', message },
+      ...Array.from({ length: signature.length }, (__, at) => {
+        const changed = Buffer.from(signature);
+        changed[at] = (changed[at] ?? 0) ^ 0x01;
+        return { signature: changed, namespace, message };
+      }),
+    ];
+    for (const asked of refused) {
+      const code = await codeOf(() => verifyMessage(asked));
+      expect(code).toMatch(/^(sshsig|signature|key|wire)-/);
+      expect(await codeOf(() => verifyMessageAside(asked))).toBe(code);
+    }
   });
 
   test('C11: refuses a hardware signature that nobody touched the key for', async () => {
