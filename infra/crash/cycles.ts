@@ -35,7 +35,9 @@ export interface CycleOptions {
 }
 
 const WORKERS = 8;
-/** The longest a load goes on before the kill. */
+/** The longest that is waited for the first answer. */
+const FIRST_ANSWER_MS = 10_000;
+/** The longest a load goes on from then to the kill. */
 const LOAD_MS = 900;
 /** A chain up to this long is verified whole after every kill; a longer one after every 25th, and at the end. */
 const SHORT_CHAIN = 10_000;
@@ -88,7 +90,8 @@ export async function runCycles(victim: Victim, options: CycleOptions): Promise<
       callers = await Promise.all(['lin', 'kim', 'sam'].map((name) => logIn(victim.url, name)));
     const leaving = random.next() < 0.4 ? await logIn(victim.url, 'lin') : undefined;
     const load = startLoad({ caUrl: victim.url, ledger, random, callers, leaving, workers: WORKERS });
-    await sleep(random.between(20, LOAD_MS));
+    await Promise.race([load.begun, sleep(FIRST_ANSWER_MS, undefined, { ref: false })]);
+    await sleep(random.between(0, LOAD_MS));
     if (moment === 'stop') {
       victim.askToStop();
       await sleep(random.between(0, 120));

@@ -29,6 +29,8 @@ export interface LoadOptions {
 }
 
 export interface Load {
+  /** Resolves at the first answer: a server that has just started takes its time for it. */
+  readonly begun: Promise<void>;
   /** Ends the load; resolves when no request is under way. */
   end(): Promise<readonly Sent[]>;
   /** The leaving one's session, once its end was acknowledged. */
@@ -43,6 +45,7 @@ export function startLoad(options: LoadOptions): Load {
   const underWay = new Set<Sent>();
   let going = true;
   let ended: string | undefined;
+  const begun = Promise.withResolvers<void>();
 
   async function ask(request: Prepared, publicKey?: string): Promise<Reply | undefined> {
     const key = publicKey === undefined ? {} : { publicKey };
@@ -51,6 +54,7 @@ export function startLoad(options: LoadOptions): Load {
     const reply = await send(caUrl, request);
     if (reply === undefined) return undefined;
     underWay.delete(sent);
+    begun.resolve();
     if (reply.status < 300 || reply.status === 403 || reply.status === 404) {
       answered.push({ ...sent, status: reply.status });
       if (answered.length > KEPT) answered.splice(random.between(0, answered.length - 1), 1);
@@ -115,6 +119,7 @@ export function startLoad(options: LoadOptions): Load {
     .map(work);
   if (leaving !== undefined) workers.push(leave(leaving));
   return {
+    begun: begun.promise,
     get ended() {
       return ended;
     },
