@@ -104,7 +104,8 @@ async function load(ca: ServedCa, connections: 1 | 16 | 64): Promise<HttpRun> {
   answered += result.certificates;
   const cpu_us = Math.round(((ca.cpuSeconds() - before) * 1e6) / result.certificates);
   const { now, highest } = ca.memory();
-  const short = result.seconds < SECONDS - 0.1 ? ` (over ${result.seconds.toFixed(1)} s: no requests left)` : '';
+  const short =
+    result.seconds < SECONDS - 0.1 ? ` (over ${result.seconds.toFixed(1)} s: no requests left)` : '';
   say(
     `  ${connections} connections: ${Math.round(result.per_s)} a second, p50 ${result.p50_ms.toFixed(1)} ms, p99 ${result.p99_ms.toFixed(1)} ms${short}; ${cpu_us} µs of processor time each; memory ${now} MiB, at most ${highest}`,
   );
