@@ -39,13 +39,9 @@ const median = (numbers: readonly number[]) =>
   numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
 
 /** Gives a process of our own its order, lets it make ready, and then go. */
-function runChild<Order extends object, Result>(
-  file: string,
-  order: Order,
-  execArgv: readonly string[] = [],
-): Promise<Result> {
+function runChild<Order extends object, Result>(file: string, order: Order): Promise<Result> {
   const child = fork(join(import.meta.dirname, 'issue', file), {
-    execArgv: [...execArgv],
+    execArgv: [],
     serialization: 'advanced',
   });
   return new Promise((resolve, reject) => {
@@ -77,7 +73,7 @@ async function pipeline(ca: ServedCa, kind: RequestKind, who: readonly string[])
       seconds,
       requests: 3_000 * (WARM_SECONDS + seconds),
     },
-    START_FLAGS,
+    [],
   );
   const { per_s, cpu_us } = { per_s: Math.round(result.per_s), cpu_us: Math.round(result.cpu_us) };
   say(`  ${kind}, ${who.length} people: ${per_s} a second, ${cpu_us} µs of processor time each`);
