@@ -5,7 +5,7 @@
 import type { AllowedCommand, Allowlist } from '@beacon/protocol/allowlist';
 import { accountsOfPool, findAccount } from './account.ts';
 import { refusalOf } from './error.ts';
-import { requireSafeProgram } from './safe-path.ts';
+import { type Owner, requireSafeProgram } from './safe-path.ts';
 
 export interface Finding {
   /** A defect keeps the command from running; a note does not. */
@@ -23,16 +23,16 @@ const SUSPICIOUS: readonly (readonly [string, string])[] = [
   ['$(id)', 'a value may hold $( ), which a command that calls a shell would run'],
 ];
 
-export function checkAllowlist(allowlist: Allowlist, passwd: string, ownerUid: number): Finding[] {
+export function checkAllowlist(allowlist: Allowlist, passwd: string, owner: Owner): Finding[] {
   return [...allowlist.commands.values()].flatMap((command) => [
-    ...defectsOf(command, passwd, ownerUid),
+    ...defectsOf(command, passwd, owner),
     ...notesOf(command),
   ]);
 }
 
-function defectsOf(command: AllowedCommand, passwd: string, ownerUid: number): Finding[] {
+function defectsOf(command: AllowedCommand, passwd: string, owner: Owner): Finding[] {
   const checks = [
-    () => requireSafeProgram(command.argv[0], ownerUid),
+    () => requireSafeProgram(command.argv[0], owner),
     () => {
       if (!('pool' in command.runAs)) findAccount(passwd, command.runAs.account);
       else if (accountsOfPool(passwd, command.runAs.pool).length === 0) {

@@ -62,7 +62,7 @@ export function makeFolder(path: string): void {
 }
 
 export function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }
 
 function syncFolder(path: string): void {

@@ -8,15 +8,14 @@ import { Marks } from './marks.ts';
 import type { Places } from './places.ts';
 import { Pools } from './pool.ts';
 import { Records } from './records.ts';
-import { readSafeFile } from './safe-path.ts';
+import { type Owner, readSafeFile } from './safe-path.ts';
 import { SessionJournal } from './session-journal.ts';
 import { TrustReader } from './trust.ts';
 import { TrustFloor } from './trust-floor.ts';
 
 export interface GateOptions {
   readonly places: Places;
-  /** Whose files are believed: root, or in a demo without root whoever runs it. */
-  readonly ownerUid: number;
+  readonly owner: Owner;
   readonly now: () => Date;
   readonly execution: Execution;
   /** Is shown each record when it is on the disk. */
@@ -27,7 +26,7 @@ export interface GateOptions {
 
 export interface Gate {
   readonly places: Places;
-  readonly ownerUid: number;
+  readonly owner: Owner;
   readonly now: () => Date;
   readonly execution: Execution;
   readonly notice: string | undefined;
@@ -44,8 +43,8 @@ export interface Gate {
 
 /** Throws GateError, or ProtocolError where the host's own note of itself cannot be read. */
 export function openGate(options: GateOptions): Gate {
-  const { places, ownerUid, now, observe } = options;
-  const identity = parseHostIdentity(readSafeFile(places.identity, ownerUid));
+  const { places, owner, now, observe } = options;
+  const identity = parseHostIdentity(readSafeFile(places.identity, owner));
   const records = new Records({
     file: places.records,
     lock: places.lock,
@@ -56,25 +55,25 @@ export function openGate(options: GateOptions): Gate {
   const floor = new TrustFloor(places.trustFloor, places.lock, records);
   return {
     places,
-    ownerUid,
+    owner,
     now,
     execution: options.execution,
     notice: options.notice,
     identity,
-    trust: new TrustReader({ link: places.trust, identity, ownerUid, floor }),
+    trust: new TrustReader({ link: places.trust, identity, owner, floor }),
     records,
     marks: new Marks(places.marks),
     held: new Held(places.held, places.lock),
     pools: new Pools(places.pools, places.lock, places.passwd),
     journal: new SessionJournal(places.sessions, places.lock),
-    readAllowlist: () => readAllowlist(places.allowlist, ownerUid),
+    readAllowlist: () => readAllowlist(places.allowlist, owner),
   };
 }
 
 /** The allowlist, if nobody but its owner can have written it. Throws GateError `allowlist-refused`. */
-export function readAllowlist(path: string, ownerUid: number): Allowlist {
+export function readAllowlist(path: string, owner: Owner): Allowlist {
   try {
-    return parseAllowlist(readSafeFile(path, ownerUid));
+    return parseAllowlist(readSafeFile(path, owner));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new GateError('allowlist-refused', `${path} is refused, so nothing runs: ${why}`, { cause: error });

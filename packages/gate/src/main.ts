@@ -8,6 +8,7 @@ import { contractOf, describeContract } from './contract.ts';
 import { GateError } from './error.ts';
 import { readAllowlist } from './gate.ts';
 import { placesBelow } from './places.ts';
+import type { Owner } from './safe-path.ts';
 import { recoverAll, serve } from './serve.ts';
 
 const BAD_ALLOWLIST = 78;
@@ -45,7 +46,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 function check(file: string): number {
   const allowlist = readList(file);
   print(describeContract(allowlist));
-  const findings = checkAllowlist(allowlist, placesBelow('/').passwd, ownUid());
+  const findings = checkAllowlist(allowlist, placesBelow('/').passwd, ownFiles());
   for (const { kind, command, what } of findings) {
     print(`${kind === 'defect' ? 'DEFECT' : 'note  '} ${command}: ${what}\n`);
   }
@@ -53,12 +54,12 @@ function check(file: string): number {
 }
 
 function readList(file: string): ReturnType<typeof readAllowlist> {
-  return readAllowlist(file, ownUid());
+  return readAllowlist(file, ownFiles());
 }
 
 /** Who writes an allowlist is looked at for root on a host, and for oneself where one is only trying. */
-function ownUid(): number {
-  return process.getuid?.() ?? 0;
+function ownFiles(): Owner {
+  return { uid: process.getuid?.() ?? 0, below: '/' };
 }
 
 function recoverCommand(rootless: string | undefined): string[] {

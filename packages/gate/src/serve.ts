@@ -96,7 +96,7 @@ function open(rootless: string | undefined, syslog: Syslog): Gate {
   const places = placesBelow(rootless ?? '/');
   return openGate({
     places,
-    ownerUid: uid,
+    owner: { uid, below: rootless ?? '/' },
     now: () => new Date(),
     execution: rootless === undefined ? chooseExecution(places) : createRootlessProcesses(places.held),
     ...(rootless === undefined ? { observe: syslog.write } : { notice: NOTICE }),

@@ -173,8 +173,8 @@ class Session {
       }
       const allowlist = this.#gate.readAllowlist();
       const plan = planCommand(this.#admission.grant, allowlist, asked, undo, this.#isStarted);
-      requireSafeProgram(plan.argv[0], this.#gate.ownerUid);
-      if (plan.undo !== undefined) requireSafeProgram(plan.undo.argv[0], this.#gate.ownerUid);
+      requireSafeProgram(plan.argv[0], this.#gate.owner);
+      if (plan.undo !== undefined) requireSafeProgram(plan.undo.argv[0], this.#gate.owner);
       const { grant } = this.#admission.grant;
       const prepared = prepare(this.#gate, plan, `${grant}-${plan.index}`);
       try {

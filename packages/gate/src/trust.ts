@@ -20,7 +20,7 @@ import { decodeKrl, type Krl } from '@beacon/ssh/krl';
 import { isSameKey, type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { verifyMessage } from '@beacon/ssh/sshsig';
 import { GateError } from './error.ts';
-import { readSafeFile } from './safe-path.ts';
+import { type Owner, readSafeFile, requireSafePath } from './safe-path.ts';
 import type { TrustFloor } from './trust-floor.ts';
 
 export interface Trust {
@@ -35,7 +35,7 @@ export interface TrustOptions {
   /** The link `current`. */
   readonly link: string;
   readonly identity: HostIdentity;
-  readonly ownerUid: number;
+  readonly owner: Owner;
   readonly floor: TrustFloor;
 }
 
@@ -100,7 +100,7 @@ export class TrustReader {
     let folder: string;
     let signature: string;
     try {
-      folder = realpathSync(this.#options.link);
+      folder = requireSafePath(this.#options.link, this.#options.owner);
       signature = fingerprintOf(folder);
     } catch (error) {
       throw new GateError('trust-refused', 'the trust documents are missing: run beacon host sync', {
@@ -120,8 +120,8 @@ export class TrustReader {
   }
 }
 
-function verifyFolder(folder: string, { identity, ownerUid }: TrustOptions): Omit<Verified, 'signature'> {
-  const read = (name: (typeof FILES)[number]): Buffer => readSafeFile(join(folder, name), ownerUid);
+function verifyFolder(folder: string, { identity, owner }: TrustOptions): Omit<Verified, 'signature'> {
+  const read = (name: (typeof FILES)[number]): Buffer => readSafeFile(join(folder, name), owner);
   const signedBy = (line: string, name: 'root.json' | 'status.json', namespace: string): Buffer => {
     const message = read(name);
     const signer = verifyMessage({ signature: read(`${name}.sig`).toString('latin1'), namespace, message });

@@ -83,7 +83,7 @@ async function undoOne(
   try {
     const allowlist = gate.readAllowlist();
     const filled = fillWith(allowlist, command, entry.undo?.params ?? '{}', secrets);
-    requireSafeProgram(filled.argv[0], gate.ownerUid);
+    requireSafeProgram(filled.argv[0], gate.owner);
     const prepared = prepare(gate, filled, `undo-${entry.grant}-${entry.index}`);
     try {
       keep({ ...state, started: left, unit: prepared.unit });
