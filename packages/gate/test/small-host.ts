@@ -10,6 +10,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -98,6 +99,8 @@ export class SmallHost {
   readonly places: Places;
   readonly execution: Execution;
   readonly records: string[] = [];
+  readonly workerUid = groups === undefined ? (process.getuid?.() ?? 0) : 65534;
+  readonly groups = groups === undefined ? undefined : `${groups}-test-${randomBytes(4).toString('hex')}`;
   readonly userCa = generateKey('ssh-ed25519');
   readonly rootKey = generateKey('ssh-ed25519');
   readonly statusKey = generateKey('ssh-ed25519');
@@ -112,9 +115,9 @@ export class SmallHost {
     this.places = { ...placesBelow(folder), passwd: join(folder, 'etc/passwd') };
     mkdirSync(join(folder, 'run/beacon/held'), { recursive: true });
     this.execution =
-      groups === undefined
+      this.groups === undefined
         ? createRootlessProcesses(this.places.held)
-        : createControlGroups(`${groups}-test-${process.pid}`);
+        : createControlGroups(this.groups);
   }
 
   static async open(allowlist: object = { version: 1, commands: {} }): Promise<SmallHost> {
@@ -150,6 +153,19 @@ export class SmallHost {
     writeFileSync(path, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
     chmodSync(path, 0o755);
     return path;
+  }
+
+  /** Makes a session's process one that is gone. */
+  disown(serial: string): void {
+    const path = join(this.places.sessions, `${serial}.json`);
+    const state = JSON.parse(readFileSync(path, 'utf8')) as object;
+    writeFileSync(path, JSON.stringify({ ...state, owner: { pid: 1, start: '0', boot: 'another' } }));
+  }
+
+  /** A folder of the host that its commands may write to. */
+  openFolder(name: string): void {
+    mkdirSync(join(this.folder, name));
+    chmodSync(join(this.folder, name), 0o777);
   }
 
   /** Signs and installs the next status, and a root with it. */
@@ -287,6 +303,7 @@ export class SmallHost {
 
   close(): void {
     rmSync(this.folder, { recursive: true, force: true });
+    if (this.groups !== undefined && existsSync(this.groups)) rmdirSync(this.groups);
   }
 }
 
@@ -336,6 +353,11 @@ export class Client {
 
   write(line: string): void {
     this.#input.write(`${line}\n`);
+  }
+
+  /** Waits until a command has written this to its standard output. */
+  async says(text: string): Promise<void> {
+    await this.find((event): event is GateEvent => event.event === 'stdout' && this.output().includes(text));
   }
 
   /** The first event for which `wanted` holds, waited for. */
