@@ -3,7 +3,7 @@
  * grants, and sessions whose two ends are in this process. Time stands still until a test moves it. As root the commands
  * run in real control groups as `nobody`, otherwise without root.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
@@ -20,35 +20,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { type GateEvent, parseGateEvent } from '@beacon/protocol/gate-event';
+import { formatGateRequest, type GateRequest } from '@beacon/protocol/gate-request';
+import { formatHostIdentity } from '@beacon/protocol/trust';
 import {
-  formatGateRequest,
-  type GateRequest,
-  type Invocation,
-  invocationDigest,
-} from '@beacon/protocol/gate-request';
-import { formatGrant, type Grant } from '@beacon/protocol/grant';
-import { createId } from '@beacon/protocol/id';
-import {
-  formatHostIdentity,
-  formatTrustRoot,
-  formatTrustStatus,
-  TRUST_ROOT_NAMESPACE,
-  TRUST_STATUS_NAMESPACE,
-  type TrustRoot,
-  type TrustStatus,
-} from '@beacon/protocol/trust';
-import {
-  createSigner,
-  createUserCa,
-  encodeKrl,
-  formatMessageSignature,
-  formatPublicKeyLine,
-  generateKey,
-  type KeyPair,
-  signMessage,
-  signUserCertificate,
-  type UserCertificateFields,
-} from '@beacon/ssh';
+  type Asked,
+  type Certified,
+  type CertifyOptions,
+  lineOf,
+  type PublishOptions,
+  ThrowAwayCa,
+} from '../../../infra/lab/throw-away-ca.ts';
 import { admit } from '../src/admit.ts';
 import { createControlGroups, findControlGroups } from '../src/control-group.ts';
 import { EventOutput } from '../src/event-output.ts';
@@ -61,38 +42,11 @@ import { runSession } from '../src/session.ts';
 
 export const HOST = 'build-01';
 export const LOGIN = 'beacon';
-export const PERSON = 'github:583231';
 
 export const isRoot = process.getuid?.() === 0;
 const groups = isRoot ? findControlGroups() : undefined;
 
-export function invocation(
-  command: string,
-  params: Readonly<Record<string, string>> = {},
-  secrets: Readonly<Record<string, string>> = {},
-): Invocation {
-  return {
-    command,
-    params: JSON.stringify(params),
-    salt: randomBytes(32),
-    secrets: new Map(
-      Object.entries(secrets).map(([name, value]) => [name, { salt: randomBytes(32), value }]),
-    ),
-  };
-}
-
-export interface Asked {
-  readonly asked: Invocation;
-  readonly undo?: Invocation;
-}
-
-export interface GrantOptions {
-  readonly grant?: Partial<Grant>;
-  readonly fields?: Partial<UserCertificateFields>;
-  readonly key?: KeyPair;
-  readonly ca?: KeyPair;
-  readonly lifetimeSeconds?: number;
-}
+export { type Asked, invocation, lineOf } from '../../../infra/lab/throw-away-ca.ts';
 
 export class SmallHost {
   readonly folder: string;
@@ -101,14 +55,10 @@ export class SmallHost {
   readonly records: string[] = [];
   readonly workerUid = groups === undefined ? (process.getuid?.() ?? 0) : 65534;
   readonly groups = groups === undefined ? undefined : `${groups}-test-${randomBytes(4).toString('hex')}`;
-  readonly userCa = generateKey('ssh-ed25519');
-  readonly rootKey = generateKey('ssh-ed25519');
-  readonly statusKey = generateKey('ssh-ed25519');
   /** Milliseconds since 1970. */
   clock = Date.UTC(2026, 10, 22, 12);
-  #serial = 1n;
+  readonly ca = new ThrowAwayCa({ host: HOST, login: LOGIN }, () => this.now());
   #trustNumber = 0;
-  #statusVersion = 0;
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -128,7 +78,7 @@ export class SmallHost {
     mkdirSync(join(folder, 'commands'));
     writeFileSync(
       host.places.identity,
-      formatHostIdentity({ host: HOST, login: LOGIN, rootKey: lineOf(host.rootKey) }),
+      formatHostIdentity({ host: HOST, login: LOGIN, rootKey: lineOf(host.ca.rootKey) }),
     );
     const [uid, gid] = groups === undefined ? [process.getuid?.(), process.getgid?.()] : [65534, 65534];
     const names = ['worker', 'pool-1', 'pool-2', 'pool-x'];
@@ -168,63 +118,9 @@ export class SmallHost {
     chmodSync(join(this.folder, name), 0o777);
   }
 
-  /** Signs and installs the next status, and a root with it. */
-  async publish(
-    changes: {
-      readonly revoked?: readonly bigint[];
-      readonly status?: Partial<TrustStatus>;
-      readonly root?: Partial<TrustRoot>;
-      readonly krl?: Buffer;
-      readonly signStatusWith?: KeyPair;
-      readonly signRootWith?: KeyPair;
-    } = {},
-  ): Promise<string> {
-    const issued = this.now();
-    const later = (hours: number): Date => new Date(issued.getTime() + hours * 3_600_000);
-    const root = formatTrustRoot({
-      version: 1,
-      issued: new Date(Date.UTC(2026, 0, 1)),
-      expires: new Date(Date.UTC(2027, 0, 1)),
-      hosts: 'build-[0-9]+',
-      logins: [LOGIN],
-      userCa: [lineOf(this.userCa)],
-      hostCa: [],
-      statusKey: lineOf(this.statusKey),
-      ...changes.root,
-    });
-    const krl =
-      changes.krl ??
-      encodeKrl({
-        version: 1n,
-        generated: issued,
-        comment: 'test',
-        authorities:
-          changes.revoked === undefined
-            ? []
-            : [
-                {
-                  ca: this.userCa.publicKey,
-                  serials: changes.revoked.map((serial) => ({ first: serial, last: serial })),
-                  keyIds: [],
-                },
-              ],
-      });
-    const status = formatTrustStatus({
-      version: ++this.#statusVersion,
-      rootVersion: 1,
-      issued,
-      expires: later(24),
-      krl: { sha256: createHash('sha256').update(krl).digest('hex'), bytes: krl.length },
-      halt: [],
-      ...changes.status,
-    });
-    return this.install({
-      'root.json': root,
-      'root.json.sig': await sign(changes.signRootWith ?? this.rootKey, TRUST_ROOT_NAMESPACE, root),
-      'status.json': status,
-      'status.json.sig': await sign(changes.signStatusWith ?? this.statusKey, TRUST_STATUS_NAMESPACE, status),
-      krl,
-    });
+  /** Signs and installs the next trust documents; the result is their folder. */
+  async publish(changes: PublishOptions = {}): Promise<string> {
+    return this.install(await this.ca.publish(changes));
   }
 
   /** Lays files down as a set of trust documents and points `current` at it; the result is their folder. */
@@ -247,44 +143,8 @@ export class SmallHost {
     });
   }
 
-  /** A certificate whose grant names these commands. */
-  async certify(
-    commands: readonly Asked[],
-    options: GrantOptions = {},
-  ): Promise<{ blob: Buffer; grant: Grant; serial: bigint; key: KeyPair }> {
-    const grant: Grant = {
-      grant: createId(this.clock),
-      session: createHash('sha256').update('session').digest('base64url'),
-      person: PERSON,
-      service: 'portal',
-      host: HOST,
-      login: LOGIN,
-      commands: commands.map(({ asked, undo }) => ({
-        command: asked.command,
-        digest: invocationDigest(asked),
-        ...(undo === undefined ? {} : { undo: { command: undo.command, digest: invocationDigest(undo) } }),
-      })),
-      ...options.grant,
-    };
-    const key = options.key ?? generateKey('ssh-ed25519');
-    const seconds = BigInt(Math.floor(this.clock / 1_000));
-    const serial = options.fields?.serial ?? this.#serial++;
-    const blob = await signUserCertificate(
-      {
-        publicKey: key.publicKey,
-        serial,
-        keyId: `beacon/${grant.grant}/${grant.person}`,
-        principals: [`${LOGIN}@${HOST}`],
-        validAfter: seconds - 60n,
-        validBefore: seconds + BigInt(options.lifetimeSeconds ?? 600),
-        criticalOptions: {},
-        extensions: { 'grant@beacon': formatGrant(grant) },
-        ...options.fields,
-      },
-      createUserCa(createSigner((options.ca ?? this.userCa).privateKey)),
-      randomBytes(32),
-    );
-    return { blob, grant, serial, key };
+  certify(commands: readonly Asked[], options: CertifyOptions = {}): Promise<Certified> {
+    return this.ca.certify(commands, options);
   }
 
   /** Admits the certificate and begins its session. */
@@ -400,13 +260,3 @@ export class Client {
 }
 
 type DistributiveOmit<Union, Key extends PropertyKey> = Union extends unknown ? Omit<Union, Key> : never;
-
-export function lineOf(key: KeyPair): string {
-  return formatPublicKeyLine(key.publicKey);
-}
-
-async function sign(key: KeyPair, namespace: string, text: string): Promise<string> {
-  return formatMessageSignature(
-    await signMessage(createSigner(key.privateKey), namespace, Buffer.from(text)),
-  );
-}
