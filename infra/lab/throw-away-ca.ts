@@ -72,12 +72,15 @@ export class ThrowAwayCa {
   readonly statusKey = generateKey('ssh-ed25519');
   readonly #names: HostNames;
   readonly #now: () => Date;
+  /** A root is signed once and stays as it is; another content would need another version. */
+  readonly #born: number;
   #serial = 1n;
   #statusVersion = 0;
 
   constructor(names: HostNames, now: () => Date) {
     this.#names = names;
     this.#now = now;
+    this.#born = now().getTime();
   }
 
   /** The files of the next set of trust documents, by their names. */
@@ -85,8 +88,8 @@ export class ThrowAwayCa {
     const issued = this.#now();
     const root = formatTrustRoot({
       version: 1,
-      issued: new Date(issued.getTime() - 86_400_000),
-      expires: new Date(issued.getTime() + 300 * 86_400_000),
+      issued: new Date(this.#born - 86_400_000),
+      expires: new Date(this.#born + 300 * 86_400_000),
       hosts: '[a-z]+-[0-9]+',
       logins: [this.#names.login],
       userCa: [lineOf(this.userCa)],
