@@ -404,9 +404,12 @@ if (why !== undefined) process.stderr.write(`attacks on gates of the lab are lef
     test('L8: starts nothing when the disk is full', async () => {
       const connection = await connect();
       await connection.hello();
-      await host.lab.script(
-        'mount -t tmpfs -o size=4m,mode=700 full /mnt; cp -a /var/lib/beacon/. /mnt; mount --move /mnt /var/lib/beacon; head -c 8000000 /dev/zero >/var/lib/beacon/full || :',
-      );
+      await host.lab.script(`
+        cp -a /var/lib/beacon /mnt/copy
+        mount -t tmpfs -o size=4m,mode=700 full /var/lib/beacon
+        cp -a /mnt/copy/. /var/lib/beacon
+        head -c 8000000 /dev/zero >/var/lib/beacon/full || :
+      `);
       try {
         expect(await connection.run(touch)).toMatchObject({ event: 'refused', code: 'state-unavailable' });
         await refusedWith(await connect(), 'state-unavailable');
