@@ -46,7 +46,7 @@ export const LOGIN = 'beacon';
 export const isRoot = process.getuid?.() === 0;
 const groups = isRoot ? findControlGroups() : undefined;
 
-export { type Asked, invocation, lineOf } from '../../../infra/lab/throw-away-ca.ts';
+export { type Asked, type CertifyOptions, invocation, lineOf } from '../../../infra/lab/throw-away-ca.ts';
 
 export class SmallHost {
   readonly folder: string;
@@ -57,7 +57,8 @@ export class SmallHost {
   readonly groups = groups === undefined ? undefined : `${groups}-test-${randomBytes(4).toString('hex')}`;
   /** Milliseconds since 1970. */
   clock = Date.UTC(2026, 10, 22, 12);
-  readonly ca = new ThrowAwayCa({ host: HOST, login: LOGIN }, () => this.now());
+  readonly now = (): Date => new Date(this.clock);
+  readonly ca = new ThrowAwayCa({ host: HOST, login: LOGIN }, this.now);
   #trustNumber = 0;
 
   private constructor(folder: string) {
@@ -90,8 +91,6 @@ export class SmallHost {
     await host.publish();
     return host;
   }
-
-  readonly now = (): Date => new Date(this.clock);
 
   allow(allowlist: object): void {
     writeFileSync(this.places.allowlist, JSON.stringify(allowlist));
