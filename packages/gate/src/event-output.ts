@@ -12,6 +12,8 @@ const LARGEST_CHUNK = 32_768;
 export class EventOutput {
   readonly #stream: Writable;
   readonly #silence: NodeJS.Timeout;
+  /** Streams of commands that wait for the client. */
+  readonly #waiting = new Set<Readable>();
   #isLost = false;
   #listener: (() => void) | undefined;
 
@@ -20,6 +22,7 @@ export class EventOutput {
     // Without this an unreachable client would end the process before it can stop and record anything.
     stream.on('error', () => this.#lose());
     stream.on('close', () => this.#lose());
+    stream.on('drain', () => this.#goOn());
     this.#silence = setInterval(() => this.write({ event: 'alive' }), SILENCE_MS);
     this.#silence.unref();
   }
@@ -80,20 +83,23 @@ export class EventOutput {
   }
 
   #wait(streams: { stdout: Readable; stderr: Readable }): void {
-    streams.stdout.pause();
-    streams.stderr.pause();
-    const go = (): void => {
-      streams.stdout.resume();
-      streams.stderr.resume();
-    };
-    this.#stream.once('drain', go);
-    this.#stream.once('close', go);
+    for (const stream of [streams.stdout, streams.stderr]) {
+      stream.pause();
+      this.#waiting.add(stream);
+    }
+  }
+
+  #goOn(): void {
+    for (const stream of this.#waiting) stream.resume();
+    this.#waiting.clear();
   }
 
   #lose(): void {
     if (this.#isLost) return;
     this.#isLost = true;
     clearInterval(this.#silence);
+    // What nobody reads any more is read to its end here, so that the command can end.
+    this.#goOn();
     this.#listener?.();
   }
 }

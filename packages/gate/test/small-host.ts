@@ -111,6 +111,10 @@ export class SmallHost {
     writeFileSync(path, JSON.stringify({ ...state, owner: { pid: 1, start: '0', boot: 'another' } }));
   }
 
+  write(name: string, text: string): void {
+    writeFileSync(join(this.folder, name), text);
+  }
+
   /** A folder of the host that its commands may write to. */
   openFolder(name: string): void {
     mkdirSync(join(this.folder, name));
