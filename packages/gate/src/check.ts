@@ -4,7 +4,7 @@
  */
 import type { AllowedCommand, Allowlist } from '@beacon/protocol/allowlist';
 import { accountsOfPool, findAccount } from './account.ts';
-import { refusalOf } from './error.ts';
+import { GateError, refusalOf } from './error.ts';
 import { type Owner, requireSafeProgram } from './safe-path.ts';
 
 export interface Finding {
@@ -36,7 +36,7 @@ function defectsOf(command: AllowedCommand, passwd: string, owner: Owner): Findi
     () => {
       if (!('pool' in command.runAs)) findAccount(passwd, command.runAs.account);
       else if (accountsOfPool(passwd, command.runAs.pool).length === 0) {
-        throw new Error(`there is no account ${command.runAs.pool}-1`);
+        throw new GateError('account-missing', `there is no account ${command.runAs.pool}-1: make the pool`);
       }
     },
   ];
@@ -45,9 +45,7 @@ function defectsOf(command: AllowedCommand, passwd: string, owner: Owner): Findi
       check();
       return [];
     } catch (error) {
-      const { code, reason } = refusalOf(error);
-      const what = code === 'internal' && error instanceof Error ? error.message : reason;
-      return [{ kind: 'defect', command: command.name, what } as const];
+      return [{ kind: 'defect', command: command.name, what: refusalOf(error).reason } as const];
     }
   });
 }

@@ -2,8 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { type Forebear, readForebear, requireSshd, takeCertificate } from '../src/sshd-door.ts';
 import { codeOf } from './refusal.ts';
 
+type Descent = readonly [program: string, uid: number, isRootOwned?: boolean];
+
 /** A line of descent, the parent first. */
-const line = (...forebears: readonly (readonly [program: string, uid: number, isRootOwned?: boolean])[]) => {
+const line = (...forebears: readonly Descent[]) => {
   const known = forebears.map(
     ([program, uid, isRootOwned = true], index): Forebear => ({
       pid: index + 1,
@@ -29,16 +31,20 @@ describe('the door of sshd', () => {
     );
   });
 
-  it.each<[string, Parameters<typeof line>]>([
-    ['cron', [SUDO, ['/bin/dash', 998], ['/usr/sbin/cron', 0], INIT]],
-    ['a shell of the login under sshd', [SUDO, ['/bin/bash', 998], LOGIN, SSHD]],
-    ['a program that calls itself sshd', [SUDO, ['/tmp/sshd', 998, false], INIT]],
-    ['an sshd that the login started', [SUDO, LOGIN, ['/bin/bash', 998], LOGIN, SSHD]],
-    ['an sshd that the login started and that lost its parent', [SUDO, LOGIN, INIT]],
-    ['root itself', [['/bin/bash', 0], LOGIN, SSHD]],
-    ['nobody', []],
-    ['too many sudo', [SUDO, SUDO, SUDO, LOGIN, SSHD]],
-  ])('G5: is shut to %s', (_, forebears) => {
+  const shutTo: readonly { readonly whom: string; readonly forebears: readonly Descent[] }[] = [
+    { whom: 'cron', forebears: [SUDO, ['/bin/dash', 998], ['/usr/sbin/cron', 0], INIT] },
+    { whom: 'a shell of the login under sshd', forebears: [SUDO, ['/bin/bash', 998], LOGIN, SSHD] },
+    { whom: 'a program that calls itself sshd', forebears: [SUDO, ['/tmp/sshd', 998, false], INIT] },
+    {
+      whom: 'an sshd that the login started',
+      forebears: [SUDO, LOGIN, ['/bin/bash', 998], LOGIN, SSHD],
+    },
+    { whom: 'an sshd that the login started and that lost its parent', forebears: [SUDO, LOGIN, INIT] },
+    { whom: 'root itself', forebears: [['/bin/bash', 0], LOGIN, SSHD] },
+    { whom: 'nobody', forebears: [] },
+    { whom: 'too many sudo', forebears: [SUDO, SUDO, SUDO, LOGIN, SSHD] },
+  ];
+  it.each(shutTo)('G5: is shut to $whom', ({ forebears }) => {
     expect(line(...forebears)).toBe('not-from-sshd');
   });
 
