@@ -3,7 +3,7 @@
  * gone. The trust documents are looked at every five seconds, and within one when their files have changed.
  */
 import type { Ending } from '@beacon/protocol/gate-event';
-import { parseGateRequest } from '@beacon/protocol/gate-request';
+import { type GateRequest, parseGateRequest } from '@beacon/protocol/gate-request';
 import { type Admission, requireTrusted } from './admit.ts';
 import { refusalOf } from './error.ts';
 import type { EventOutput } from './event-output.ts';
@@ -36,9 +36,16 @@ export function watch(
     const why = whyNot(gate, admission);
     if (why !== undefined) once(why);
   }, GLANCE_MS);
+  let hasSaidEnd = false;
   const deafen = input.listen((heard) => {
-    if (heard.kind === 'closed') once('lost');
-    if (heard.kind === 'line' && isCancel(heard.line)) once('cancelled');
+    if (heard.kind === 'line') {
+      const kind = kindOf(heard.line);
+      if (kind === 'cancel') once('cancelled');
+      hasSaidEnd ||= kind === 'end';
+    } else if (!hasSaidEnd) {
+      // Who has said that the run is complete may close its side, as a script does that writes all its lines at once.
+      once('lost');
+    }
   });
   output.whenLost(() => once('lost'));
   return () => {
@@ -59,11 +66,12 @@ export function whyNot(gate: Gate, { certificate, until }: Admission): 'revoked'
   }
 }
 
-function isCancel(line: string): boolean {
-  if (!line.includes('"cancel"')) return false;
+function kindOf(line: string): GateRequest['kind'] | undefined {
+  // Requests for commands wait unread: they may be long, and are refused in their turn where they are malformed.
+  if (!line.includes('"cancel"') && !line.includes('"end"')) return undefined;
   try {
-    return parseGateRequest(line).kind === 'cancel';
+    return parseGateRequest(line).kind;
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -1,9 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseGateEvent } from '@beacon/protocol/gate-event';
+import { formatGateRequest } from '@beacon/protocol/gate-request';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bundleGate } from '../../../scripts/bundle-gate.ts';
-import { isRoot, SmallHost } from './small-host.ts';
+import { invocation, isRoot, SmallHost } from './small-host.ts';
 
 let host: SmallHost;
 let bundle: string;
@@ -48,6 +50,41 @@ describe('the bundled gate', () => {
   (isRoot ? it : it.skip)('does not go without root for whoever is root', () => {
     const asked = gate(['--rootless', host.folder], { BEACON_CERTIFICATE: 'AAAA' });
     expect(asked).toMatchObject({ status: 77, stdout: expect.stringContaining('"code":"usage"') });
+  });
+
+  it('goes without root for who is not root, and says in hello what it is not fit for', async () => {
+    const greet = { asked: invocation('greet', { name: 'ada' }) };
+    host.clock = Date.now();
+    await host.publish();
+    // The account is looked up and, without root, not entered.
+    const plain = { summary: 's', timeout_seconds: 20, run_as: 'nobody' };
+    const name = { pattern: '[a-z]+' };
+    host.allow({
+      version: 1,
+      commands: {
+        greet: { ...plain, argv: [host.script('greet', 'echo "hello $1"'), '{name}'], params: { name } },
+      },
+    });
+    const { blob } = await host.certify([greet]);
+    const lines = [
+      formatGateRequest({ kind: 'command', id: 1, ...greet }),
+      formatGateRequest({ kind: 'end', id: 2 }),
+    ];
+    const { status, stdout } = spawnSync(bundle, ['--rootless', host.folder], {
+      encoding: 'utf8',
+      env: { BEACON_CERTIFICATE: blob.toString('base64') },
+      input: `${lines.join('\n')}\n`,
+      ...host.leave(),
+    });
+    const events = stdout.trimEnd().split('\n').map(parseGateEvent);
+    expect(events[0]).toMatchObject({
+      event: 'hello',
+      notice: expect.stringContaining('NOT FOR PRODUCTION'),
+    });
+    expect(events.filter(({ event }) => event === 'stdout')).toEqual([
+      { event: 'stdout', id: 1, text: 'hello ada\n' },
+    ]);
+    expect([status, events.at(-1)]).toMatchObject([0, { event: 'closed', why: 'ended' }]);
   });
 
   it('prints the contract of a file, and ends with 78 where it is refused', () => {

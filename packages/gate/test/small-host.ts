@@ -3,6 +3,7 @@
  * grants, and sessions whose two ends are in this process. Time stands still until a test moves it. As root the commands
  * run in real control groups as `nobody`, otherwise without root.
  */
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -109,6 +110,13 @@ export class SmallHost {
     const path = join(this.places.sessions, `${serial}.json`);
     const state = JSON.parse(readFileSync(path, 'utf8')) as object;
     writeFileSync(path, JSON.stringify({ ...state, owner: { pid: 1, start: '0', boot: 'another' } }));
+  }
+
+  /** Gives the folder to an account without rights, where this process is root; the result starts a program as it. */
+  leave(): { readonly uid?: number; readonly gid?: number } {
+    if (!isRoot) return {};
+    execFileSync('chown', ['-hR', '65534:65534', this.folder]);
+    return { uid: 65534, gid: 65534 };
   }
 
   write(name: string, text: string): void {
