@@ -99,7 +99,10 @@ export class GateConnection {
 
   /** Sends a request and waits for its end. */
   run(asked: Asked): Promise<Answer> {
-    const id = this.start(asked);
+    return this.exitOf(this.start(asked));
+  }
+
+  exitOf(id: number): Promise<Answer> {
     return this.find(
       (event): event is Answer => (event.event === 'exit' || event.event === 'refused') && event.id === id,
     );
@@ -111,9 +114,10 @@ export class GateConnection {
 
   /** The first event for which `wanted` holds. Throws when the connection ends before. */
   async find<Event extends GateEvent>(wanted: (event: GateEvent) => event is Event): Promise<Event> {
-    for (;;) {
-      const found = this.events.find(wanted);
+    for (let from = 0; ; ) {
+      const found = this.events.slice(from).find(wanted);
       if (found !== undefined) return found;
+      from = this.events.length;
       if (this.#isEnded) {
         throw new Error(
           `the connection ended: ${JSON.stringify(this.events.at(-1))} ${this.stderr}${this.stray}`,
