@@ -25,8 +25,8 @@ import type { LineInput } from './line-input.ts';
 import { matchGrant, type Plan, planCommand } from './plan.ts';
 import { recover } from './recover.ts';
 import { requireSafeProgram } from './safe-path.ts';
-import type { SessionState, StartedCommand } from './session-journal.ts';
-import { endFacts, type UndoOutcome, undoAll } from './undo.ts';
+import { StartedCommands } from './started-commands.ts';
+import { endFacts, type UndoOutcome } from './undo.ts';
 import { GATE_VERSION } from './version.ts';
 import { watch, whyNot } from './watch.ts';
 
@@ -58,9 +58,7 @@ class Session {
   readonly #options: SessionOptions;
   readonly #serial: string;
   #admission: Admission;
-  /** What may have to be taken back, oldest first. */
-  #started: StartedCommand[] = [];
-  readonly #undoSecrets = new Map<StartedCommand, ReadonlyMap<string, string>>();
+  readonly #started: StartedCommands;
   /** Why nothing more may start, once a step has failed. */
   #isOver = false;
   #lastEnd = 0;
@@ -73,6 +71,7 @@ class Session {
     this.#output = options.output;
     this.#admission = options.admission;
     this.#serial = String(options.admission.certificate.serial);
+    this.#started = new StartedCommands(options.gate, this.#serial);
   }
 
   async run(): Promise<Ending> {
@@ -165,6 +164,7 @@ class Session {
   /** Runs one command; the result says why the session cannot go on as before. */
   async #command(request: CommandRequest): Promise<Ending | undefined> {
     const { id, asked, undo } = request;
+    let hasStarted = false;
     try {
       this.#requireStartable(asked.command);
       if (isBuiltIn(asked.command)) {
@@ -183,10 +183,12 @@ class Session {
         prepared.release();
         throw error;
       }
+      hasStarted = true;
       return await this.#run(id, plan, prepared);
     } catch (error) {
       this.#refuse(id, error, { command: asked.command });
-      return undefined;
+      // It has run, but how it ended could not be written down: that is no step on which another could build.
+      return hasStarted ? 'failed' : undefined;
     }
   }
 
@@ -212,19 +214,9 @@ class Session {
   #start(request: CommandRequest, plan: Plan, { unit, account }: Prepared, allowlist: string): void {
     const { grant, until } = this.#admission;
     this.#mark(plan.index, request.asked.command);
-    const undo = request.undo;
-    const entry: StartedCommand = {
-      id: request.id,
-      grant: grant.grant,
-      index: plan.index,
-      command: request.asked.command,
-      unit,
-      undo:
-        undo === undefined
-          ? null
-          : { command: undo.command, params: undo.params, needsSecret: undo.secrets.size > 0 },
-    };
-    this.#gate.journal.keep({ ...this.#state(), started: [...this.#started, entry], unit });
+    const { id, undo } = request;
+    const { command } = request.asked;
+    const add = this.#started.expect({ id, grant, index: plan.index, command, unit, undo }, this.#admission);
     this.#dismissGuard ??= this.#options.guard?.();
     this.#record('command-started', {
       index: plan.index,
@@ -236,10 +228,7 @@ class Session {
       allowlist,
       until: until.toISOString(),
     });
-    this.#started = [...this.#started, entry];
-    if (undo !== undefined) {
-      this.#undoSecrets.set(entry, new Map([...undo.secrets].map(([name, { value }]) => [name, value])));
-    }
+    add();
     this.#output.write({ event: 'started', id: request.id, command: request.asked.command });
   }
 
@@ -261,7 +250,7 @@ class Session {
     );
     this.#lastEnd = this.#gate.now().getTime();
     if (isSuccess(end)) freeAccount(this.#gate, plan);
-    this.#gate.journal.keep(this.#state());
+    this.#started.rest(this.#admission);
     this.#tellEnd(id, plan.index, plan.command.name, end);
     if (isSuccess(end)) return undefined;
     if (end.why === 'ended' || end.why === 'timeout' || end.why === 'memory') return 'failed';
@@ -315,20 +304,13 @@ class Session {
       const { code, signal, why } = outcome.end;
       this.#output.write({ event: 'undone', id: entry.id, command, code, signal, why, head: outcome.head });
     };
-    await undoAll(
-      this.#gate,
-      this.#state(),
-      (entry) => this.#undoSecrets.get(entry) ?? new Map(),
-      (state) => this.#gate.journal.keep(state),
-      tell,
-    );
-    this.#started = [];
+    await this.#started.undo(this.#admission, tell);
   }
 
   async #close(why: Ending): Promise<void> {
-    const isKept = why === 'ended' || this.#started.length === 0;
+    const isKept = why === 'ended' || this.#started.isEmpty;
     if (!isKept) await this.#undo();
-    this.#gate.journal.settle(this.#serial);
+    this.#started.settle();
     const head = this.#record('session-closed', { why });
     this.#dismissGuard?.();
     this.#output.write({ event: 'closed', why, head });
@@ -354,19 +336,5 @@ class Session {
       grant,
       facts: { serial: this.#serial, ...facts },
     });
-  }
-
-  #state(): SessionState {
-    const { person, service, host, grant } = this.#admission.grant;
-    return {
-      serial: this.#serial,
-      person,
-      service,
-      host,
-      grant,
-      until: this.#admission.until.toISOString(),
-      unit: null,
-      started: this.#started,
-    };
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import type { ChainHead } from '@beacon/protocol/checkpoint';
+import { FIRST_PREVIOUS } from '@beacon/protocol/record';
 import type { Json } from '@beacon/protocol/strict-json';
 import { type CommandEnd, freeAccount, isSuccess, prepare, runCommand } from './command-run.ts';
 import { refusalOf } from './error.ts';
@@ -38,7 +39,8 @@ export type SecretsOf = (entry: StartedCommand) => ReadonlyMap<string, string>;
 
 /**
  * Works through `state.started` from the end and tells each outcome. `keep` is called with what is left to do before and
- * after each step, and the journal must be on the disk when it returns.
+ * after each step. A full disk must not keep anything from being taken back: what cannot be kept or recorded is missing
+ * there, and an undo may then be called once more by who recovers.
  */
 export async function undoAll(
   gate: Gate,
@@ -47,12 +49,13 @@ export async function undoAll(
   keep: (state: SessionState) => void,
   tell: (outcome: UndoOutcome) => void,
 ): Promise<void> {
+  const tryToKeep = (now: SessionState): void => attempt(() => keep(now));
   for (let left = [...state.started]; ; ) {
     const entry = left.at(-1);
     if (entry === undefined) return;
-    if (entry.undo !== null) tell(await undoOne(gate, state, left, entry, secretsOf(entry), keep));
+    if (entry.undo !== null) tell(await undoOne(gate, state, left, entry, secretsOf(entry), tryToKeep));
     left = left.slice(0, -1);
-    keep({ ...state, started: left, unit: null });
+    tryToKeep({ ...state, started: left, unit: null });
   }
 }
 
@@ -70,7 +73,6 @@ async function undoOne(
   const record = (kind: string, more: { readonly [key: string]: Json }): ChainHead =>
     gate.records.append({ kind, ...about, facts: { ...facts, ...more } });
   const leave = (code: string, reason: string): UndoOutcome => {
-    // A full disk must not keep the other undos from running.
     attempt(() => record('undo-left', { code }));
     return { kind: 'left', entry, command, reason };
   };
@@ -85,19 +87,14 @@ async function undoOne(
     const filled = fillWith(allowlist, command, entry.undo?.params ?? '{}', secrets);
     requireSafeProgram(filled.argv[0], gate.owner);
     const prepared = prepare(gate, filled, `undo-${entry.grant}-${entry.index}`);
-    try {
-      keep({ ...state, started: left, unit: prepared.unit });
-      attempt(() =>
-        record('undo-started', {
-          unit: prepared.unit,
-          run_as: prepared.account.name,
-          allowlist: allowlist.digest,
-        }),
-      );
-    } catch (error) {
-      prepared.release();
-      throw error;
-    }
+    keep({ ...state, started: left, unit: prepared.unit });
+    attempt(() =>
+      record('undo-started', {
+        unit: prepared.unit,
+        run_as: prepared.account.name,
+        allowlist: allowlist.digest,
+      }),
+    );
     const end = await runCommand(gate, filled, prepared, { ...about }, undefined, (interrupt) => {
       const timer = setInterval(() => {
         if (gate.now().getTime() >= deadline) interrupt('timeout');
@@ -106,8 +103,8 @@ async function undoOne(
       return () => clearInterval(timer);
     });
     if (isSuccess(end)) freeAccount(gate, filled);
-    const head = record('undo-ended', endFacts(end));
-    return { kind: 'undone', entry, command, end, head };
+    attempt(() => record('undo-ended', endFacts(end)));
+    return { kind: 'undone', entry, command, end, head: lastHead(gate) };
   } catch (error) {
     const { code, reason } = refusalOf(error);
     return leave(code, reason);
@@ -131,6 +128,15 @@ function isHalted(gate: Gate, grant: string): boolean {
     return gate.trust.read(gate.now()).status.halt.includes(grant);
   } catch {
     return false;
+  }
+}
+
+/** Nothing where the chain cannot be read: the undo has run all the same. */
+function lastHead(gate: Gate): ChainHead {
+  try {
+    return gate.records.last().head;
+  } catch {
+    return { seq: 0, hash: FIRST_PREVIOUS };
   }
 }
 

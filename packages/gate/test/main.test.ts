@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseGateEvent } from '@beacon/protocol/gate-event';
 import { formatGateRequest } from '@beacon/protocol/gate-request';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bundleGate } from '../../../scripts/bundle-gate.ts';
+import { GATE_VERSION } from '../src/version.ts';
 import { invocation, isRoot, SmallHost } from './small-host.ts';
 
 let host: SmallHost;
@@ -27,6 +28,13 @@ const gate = (argv: readonly string[], environment: Record<string, string> = {})
 };
 
 describe('the bundled gate', () => {
+  it('says the version of its package', () => {
+    const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
+      version: string;
+    };
+    expect(GATE_VERSION).toBe(version);
+  });
+
   it('is made of the sources of three packages, and nothing else', () => {
     expect(
       inputs.filter((input) => !/^packages\/(gate|ssh|protocol)\/src\/[a-z0-9-]+[.]ts$/.test(input)),

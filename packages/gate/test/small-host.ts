@@ -112,6 +112,13 @@ export class SmallHost {
     writeFileSync(path, JSON.stringify({ ...state, owner: { pid: 1, start: '0', boot: 'another' } }));
   }
 
+  /** From now on no record and no session can be written: folders stand in the place of the files. */
+  fillDisk(): void {
+    rmSync(this.places.records, { force: true });
+    mkdirSync(this.places.records);
+    rmSync(this.places.sessions, { recursive: true, force: true });
+  }
+
   /** Gives the folder to an account without rights, where this process is root; the result starts a program as it. */
   leave(): { readonly uid?: number; readonly gid?: number } {
     if (!isRoot) return {};

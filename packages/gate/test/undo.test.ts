@@ -164,6 +164,21 @@ describe('what was started is taken back, newest first,', () => {
     expect(trace()).toEqual(['make a']);
   });
 
+  it('L8: though nothing can be written down any more', async () => {
+    const run = [asking('make', 'a', 'unmake'), asking('hang', 'b', 'unmake')] as const;
+    const { client } = await begin(run);
+    await client.run(run[0]);
+    client.start(run[1]);
+    await client.says('started');
+    host.fillDisk();
+    await client.cut().catch(() => undefined);
+    expect(trace()).toEqual(['make a', 'hang b', 'unmake b', 'unmake a']);
+    expect(said(client)).toEqual([
+      ['unmake', 0, 'ended'],
+      ['unmake', 0, 'ended'],
+    ]);
+  });
+
   it('with the secret that came with it, while this gate lives', async () => {
     const keyed: Asked = {
       asked: invocation('keyed', { name: 'a' }),
