@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { addCa, addPolicy, addRecords, addRevoke } from './administration.ts';
 import { collect, type Finish, JSON_OPTION, type Json } from './command-options.ts';
 import type { Context } from './context.ts';
+import { addGate } from './gate-commands.ts';
 import type { SshOptions } from './ssh.ts';
 import type { SshConfigOptions } from './ssh-config.ts';
 
@@ -24,6 +25,7 @@ export function createProgram(context: Context, version: string, finish: Finish)
   addRevoke(program, context, finish);
   addPolicy(program, context, finish);
   addRecords(program, context, finish);
+  addGate(program, finish);
   addShow(program, context, finish);
   addCompletion(program, context, finish);
   return program;

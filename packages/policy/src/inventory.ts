@@ -46,7 +46,16 @@ export const authorityActions = [
 ] as const;
 export type AuthorityAction = (typeof authorityActions)[number];
 
-const allowlistKeys = ['argv', 'exclusive', 'max_output_bytes', 'release', 'run_as', 'timeout_seconds'];
+const allowlistKeys = [
+  'argv',
+  'exclusive',
+  'max_memory_bytes',
+  'max_output_bytes',
+  'max_tasks',
+  'release',
+  'run_as',
+  'timeout_seconds',
+];
 
 /** Reads an inventory from a parsed file (`file` is named in refusals); throws PolicyError `inventory` or `pattern`. */
 export function parseInventory(value: unknown, file = 'inventory'): Inventory {

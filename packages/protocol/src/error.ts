@@ -17,7 +17,13 @@ export type ProtocolErrorCode =
   | 'record-malformed'
   | 'checkpoint-malformed'
   | 'command-malformed'
-  | 'problem-malformed';
+  | 'problem-malformed'
+  | 'pattern-malformed'
+  | 'allowlist-malformed'
+  | 'host-identity-malformed'
+  | 'trust-root-malformed'
+  | 'trust-status-malformed'
+  | 'gate-line-malformed';
 
 export class ProtocolError extends Error {
   readonly code: ProtocolErrorCode;

@@ -1,0 +1,84 @@
+/** Small files that are on the disk, whole, when the function returns. Failures are GateError `state-unavailable`. */
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { GateError } from './error.ts';
+
+/** Makes a file that was not there; false, and nothing changed, where it was. */
+export function createOnce(path: string, text: string): boolean {
+  return asState(path, () => {
+    let file: number;
+    try {
+      file = openSync(path, 'wx', 0o600);
+    } catch (error) {
+      if (isCode(error, 'EEXIST')) return false;
+      throw error;
+    }
+    try {
+      writeSync(file, text);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    syncFolder(dirname(path));
+    return true;
+  });
+}
+
+/** Puts a file in the place of another, which is never seen half. The caller holds the lock. */
+export function replaceFile(path: string, text: string): void {
+  asState(path, () => {
+    const fresh = `${path}.new`;
+    rmSync(fresh, { force: true });
+    createOnce(fresh, text);
+    renameSync(fresh, path);
+    syncFolder(dirname(path));
+  });
+}
+
+/** Adds to a file's end; made where it was not there. */
+export function appendDurably(path: string, text: string): void {
+  asState(path, () => {
+    const file = openSync(path, 'a', 0o600);
+    try {
+      writeSync(file, text);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    syncFolder(dirname(path));
+  });
+}
+
+export function removeDurably(path: string): void {
+  asState(path, () => {
+    rmSync(path, { force: true });
+    syncFolder(dirname(path));
+  });
+}
+
+/** The folder, with those above it, for its owner alone. */
+export function makeFolder(path: string): void {
+  asState(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+}
+
+export function isCode(error: unknown, code: string): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+function asState<Result>(path: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof GateError) throw error;
+    throw new GateError('state-unavailable', `${path} cannot be written: look at the disk`, { cause: error });
+  }
+}

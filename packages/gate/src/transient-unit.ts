@@ -1,0 +1,138 @@
+/**
+ * Commands as transient systemd units (DESIGN.md section 5): the unit's name is the lock, its control group the kill, its
+ * properties the limits, and it can be stopped by name after a crash of the gate. `systemd-run` passes its own three
+ * streams to the unit. How the unit ended is written by its `ExecStopPost`, for systemd-run's own status cannot tell a
+ * signal from a status; so what comes over the streams is the command's alone.
+ */
+import { spawn } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { makeFolder } from './durable-file.ts';
+import { GateError } from './error.ts';
+import {
+  type Ended,
+  type Execution,
+  type Launch,
+  type Running,
+  STOP_GRACE_SECONDS,
+  withEnvironment,
+} from './execution.ts';
+
+const SYSTEMD_RUN = '/usr/bin/systemd-run';
+const SYSTEMCTL = '/usr/bin/systemctl';
+/** systemd's words for a limit that was met. */
+const LIMITS: ReadonlyMap<string, Pick<Ended, 'limit'>> = new Map([
+  ['timeout', { limit: 'timeout' }],
+  ['oom-kill', { limit: 'memory' }],
+]);
+
+const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+
+export function createTransientUnits(resultsFolder: string): Execution {
+  makeFolder(resultsFolder);
+  return {
+    start: (launch) => start(launch, join(resultsFolder, launch.unit)),
+    stopUnit: async (unit) => {
+      await systemctl('stop', unit);
+      await systemctl('reset-failed', unit);
+      rmSync(join(resultsFolder, unit), { force: true });
+    },
+  };
+}
+
+function start(launch: Launch, resultFile: string): Running {
+  rmSync(resultFile, { force: true });
+  const child = spawn(SYSTEMD_RUN, systemdArguments(launch, resultFile), {
+    env: { PATH },
+    cwd: '/',
+    stdio: 'pipe',
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(launch.stdin);
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('error', (error) => reject(cannotStart(launch, error)));
+    child.on('close', () => {
+      const result = takeResult(resultFile);
+      if (result === undefined) reject(cannotStart(launch));
+      else resolve(result);
+    });
+  });
+  return {
+    stdout: child.stdout,
+    stderr: child.stderr,
+    ended,
+    stop: () => void systemctl('stop', launch.unit),
+  };
+}
+
+/** What systemd-run is given; a `$` is doubled, for systemd fills in variables where a command line has them. */
+export function systemdArguments(launch: Launch, resultFile: string): string[] {
+  const { account } = launch;
+  const properties = [
+    `User=${account.name}`,
+    `Group=${account.gid}`,
+    `RuntimeMaxSec=${launch.timeoutSeconds}s`,
+    `TasksMax=${launch.maxTasks}`,
+    `MemoryMax=${launch.maxMemoryBytes}`,
+    'UMask=0077',
+    'LimitCORE=0',
+    'KillMode=control-group',
+    `TimeoutStopSec=${STOP_GRACE_SECONDS}s`,
+    'WorkingDirectory=/',
+    `ExecStopPost=+/bin/sh -c 'echo "$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS" >"$0"' ${resultFile}`,
+  ];
+  return [
+    '--quiet',
+    '--pipe',
+    '--wait',
+    '--collect',
+    '--service-type=exec',
+    `--unit=${launch.unit}`,
+    `--description=${launch.description}`,
+    ...properties.flatMap((property) => ['-p', property]),
+    '--',
+    ...withEnvironment(launch).map((word) => word.replaceAll('$', '$$$$')),
+  ];
+}
+
+/** Reads `<result> <exited|killed|dumped> <status or signal>`, and removes the file. */
+function takeResult(file: string): Ended | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, 'latin1');
+  } catch {
+    return undefined;
+  }
+  rmSync(file, { force: true });
+  return parseResult(text);
+}
+
+export function parseResult(text: string): Ended | undefined {
+  const [, result, how, status] = /^(\S+) (\S*) (\S*)\n$/.exec(text) ?? [];
+  if (result === undefined || how === undefined || status === undefined) return undefined;
+  const met = LIMITS.get(result) ?? {};
+  if (how === 'exited' && /^\d{1,3}$/.test(status)) return { code: Number(status), signal: null, ...met };
+  const signal = Object.keys(constants.signals).find((name) => name === `SIG${status}`);
+  return { code: null, signal: signal ?? 'SIGKILL', ...met };
+}
+
+function systemctl(verb: 'stop' | 'reset-failed', unit: string): Promise<void> {
+  return new Promise((resolve) => {
+    // A unit that is not there need not be stopped.
+    const child = spawn(SYSTEMCTL, ['--quiet', verb, '--', `${unit}.service`], {
+      env: { PATH },
+      stdio: 'ignore',
+    });
+    child.on('error', () => resolve());
+    child.on('close', () => resolve());
+  });
+}
+
+function cannotStart(launch: Launch, cause?: unknown): GateError {
+  return new GateError(
+    'cannot-start',
+    `${launch.unit} did not start: it may be in work already; the host's journal says more`,
+    { cause },
+  );
+}
