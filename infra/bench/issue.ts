@@ -61,20 +61,16 @@ async function pipeline(ca: ServedCa, kind: RequestKind, who: readonly string[])
   const logins = await ca.logins(who);
   await ca.stop();
   const seconds = Math.min(SECONDS, 15);
-  const result = await runChild<PipelineOrder, PipelineResult>(
-    'pipeline.ts',
-    {
-      configuration: ca.configuration,
-      url: ca.url,
-      logins,
-      kind,
-      callers: CALLERS,
-      warmSeconds: WARM_SECONDS,
-      seconds,
-      requests: 3_000 * (WARM_SECONDS + seconds),
-    },
-    [],
-  );
+  const result = await runChild<PipelineOrder, PipelineResult>('pipeline.ts', {
+    configuration: ca.configuration,
+    url: ca.url,
+    logins,
+    kind,
+    callers: CALLERS,
+    warmSeconds: WARM_SECONDS,
+    seconds,
+    requests: 3_000 * (WARM_SECONDS + seconds),
+  });
   const { per_s, cpu_us } = { per_s: Math.round(result.per_s), cpu_us: Math.round(result.cpu_us) };
   say(`  ${kind}, ${who.length} people: ${per_s} a second, ${cpu_us} µs of processor time each`);
   return { per_s, cpu_us };
