@@ -36,8 +36,31 @@ export interface Reply {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
+/** How often something is asked of a server that runs. */
+const ATTEMPTS = 3;
+
+/**
+ * Asks a server that runs until there is an answer: each of its lives has the same port, so a connection that the client
+ * kept may be one to the life before. Throws what the last attempt threw.
+ */
+export async function insist<T>(ask: () => Promise<T | undefined>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const answer = await ask();
+      if (answer !== undefined) return answer;
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+    }
+    if (attempt === ATTEMPTS) throw new Error('the CA runs and gives no answer');
+  }
+}
+
 /** A whole login by the device grant, the browser played by a cookie jar. */
-export async function logIn(caUrl: string, name: string): Promise<Caller> {
+export function logIn(caUrl: string, name: string): Promise<Caller> {
+  return insist(() => tryLogIn(caUrl, name));
+}
+
+async function tryLogIn(caUrl: string, name: string): Promise<Caller> {
   const key = generateProofKey();
   const client = {
     metadata: await discoverCa(caUrl),
@@ -126,6 +149,7 @@ export async function addHost(caUrl: string, id: string, administrator: Caller):
     pools: ['web'],
     host_key: formatPublicKeyLine(generateKey('ssh-ed25519').publicKey),
   });
-  const reply = await send(caUrl, await prepare(caUrl, administrator, 'POST', '/v1/hosts', raw));
-  if (reply?.status !== 201) throw new Error(`the CA did not take the host: ${JSON.stringify(reply)}`);
+  const request = await prepare(caUrl, administrator, 'POST', '/v1/hosts', raw);
+  const reply = await insist(() => send(caUrl, request));
+  if (reply.status !== 201) throw new Error(`the CA did not take the host: ${JSON.stringify(reply)}`);
 }

@@ -3,7 +3,7 @@ import { openDatabase, verifyRecords } from '@beacon/server';
 import { decodeKrl } from '@beacon/ssh/krl';
 import { hasSerial } from '@beacon/ssh/krl-serials';
 import type { Tables } from '../../packages/ca/src/ca.ts';
-import { type Caller, prepare, send } from './caller.ts';
+import { type Caller, insist, prepare, send } from './caller.ts';
 import type { Evidence, Replay } from './judge.ts';
 import { anchorsOf, type Ledger } from './ledger.ts';
 import { noteCertificate, type Sent } from './load.ts';
@@ -18,7 +18,9 @@ export async function gatherEvidence(
   ledger: Ledger,
   { after, whole }: { readonly after: number; readonly whole: boolean },
 ): Promise<StoreEvidence & { readonly head: number }> {
-  const list = decodeKrl(Buffer.from(await (await fetch(`${victim.url}/v1/krl`)).arrayBuffer()));
+  const list = await insist(async () =>
+    decodeKrl(Buffer.from(await (await fetch(`${victim.url}/v1/krl`)).arrayBuffer())),
+  );
   const store = openDatabase<Tables>({ ...victim.store, readOnly: true });
   try {
     const records = await store
@@ -79,8 +81,7 @@ function serialOf(line: string): string {
 export async function showAgain(victim: Victim, ledger: Ledger, sent: readonly Sent[]): Promise<Replay[]> {
   const replays: Replay[] = [];
   for (const { request, status, publicKey } of sent) {
-    const reply = await send(victim.url, request);
-    if (reply === undefined) throw new Error(`the CA gave no answer to ${request.path} after its start`);
+    const reply = await insist(() => send(victim.url, request));
     if (reply.status === 201 && publicKey !== undefined) noteCertificate(ledger, reply, publicKey);
     const { code } = reply.body;
     replays.push({
@@ -95,7 +96,6 @@ export async function showAgain(victim: Victim, ledger: Ledger, sent: readonly S
 
 /** The status that the token of an ended session gets, with a fresh proof. */
 export async function tryEnded(victim: Victim, leaving: Caller): Promise<number> {
-  const reply = await send(victim.url, await prepare(victim.url, leaving, 'GET', '/v1/sessions/current'));
-  if (reply === undefined) throw new Error('the CA gave no answer after its start');
-  return reply.status;
+  const request = await prepare(victim.url, leaving, 'GET', '/v1/sessions/current');
+  return (await insist(() => send(victim.url, request))).status;
 }
