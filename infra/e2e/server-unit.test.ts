@@ -193,4 +193,31 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
     await host.run(['systemctl', 'start', 'beacon-ca']);
     expect(await readyz()).toMatchObject({ status: 'ok' });
   }, 120_000);
+
+  test('leaves a store that a newer version has changed as it is, and waits for a person', async () => {
+    await host.run(['systemctl', 'stop', 'beacon-ca']);
+    const setVersion = (change: string) =>
+      host.run(['/opt/beacon/current/bin/node', '--input-type=module', '-'], {
+        input: `import { DatabaseSync } from 'node:sqlite';
+          new DatabaseSync('/var/lib/beacon-ca/ca.db').exec("update schema_version set version = version ${change} where name = 'ca'");`,
+      });
+    const sum = () => host.run(['sha256sum', '/var/lib/beacon-ca/ca.db']);
+    await setVersion('+ 1');
+    const before = await sum();
+    expect((await host.exec(['systemctl', 'start', 'beacon-ca'])).status).not.toBe(0);
+    // Longer than RestartSec.
+    await delay(3_000);
+    expect([
+      await property('ActiveState'),
+      await property('ExecMainStatus'),
+      await property('NRestarts'),
+    ]).toEqual(['failed', '64', '0']);
+    expect(await host.run(['journalctl', '-u', 'beacon-ca', '-n', '5', '-o', 'cat'])).toContain(
+      'run the newer program',
+    );
+    expect(await sum()).toBe(before);
+    await setVersion('- 1');
+    await host.run(['systemctl', 'start', 'beacon-ca']);
+    expect(await readyz()).toMatchObject({ status: 'ok' });
+  }, 120_000);
 });

@@ -38,7 +38,7 @@ import { isDisabled } from './persons.ts';
 import { consumeProof, proofMigrations } from './proof-store.ts';
 import { recordRoutes } from './record-routes.ts';
 import { DEFAULT_RETENTION, pruneAll, type Retention } from './retention.ts';
-import { openRules, type RuleBook, type RuleFiles, rulesRecord } from './rules.ts';
+import { openRules, type RuleBook, type RuleFiles, recordRules, recordRulesOfStart } from './rules.ts';
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { bumpCounter, caMigrations } from './store.ts';
@@ -147,6 +147,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
   });
   const { sessions } = authorization;
   const clock = await openClockGuard(base, options.clockTrustedAfterRecord ?? 0);
+  await commit.write((tx) => recordRulesOfStart(records, tx, rules.current));
   const ca: Ca = Object.assign(
     base,
     { sessions, requireClock: () => clock.require() },
@@ -201,7 +202,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     async reload(read) {
       await rules.reload(read, async (wanted) => {
         authorization.checkServices(wanted.services);
-        await commit.write((tx) => records.append(tx, rulesRecord(wanted)));
+        await commit.write((tx) => recordRules(records, tx, wanted));
         authorization.replaceServices(wanted.services);
       });
     },

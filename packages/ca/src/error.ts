@@ -52,6 +52,8 @@ const kinds = {
   listen: 'unavailable',
   'not-ready': 'unavailable',
   store: 'unavailable',
+  /** The store was written by a newer program. An exit status of its own kind, for starting again cannot help. */
+  'store-newer': 'invalid',
 } as const satisfies Record<string, ProblemKind>;
 
 export type CaErrorCode = keyof typeof kinds;

@@ -159,8 +159,9 @@ export function nameOfStore(store: CaConfiguration['store']): string {
 export function inStore(store: CaConfiguration['store'], error: unknown): unknown {
   const known = error instanceof ServerError ? error : storageFailure(error);
   // A failure to open names the file itself.
-  const named = known !== undefined && (known.code === 'store-newer' || known !== error);
-  return named ? new CaError('store', `${nameOfStore(store)}: ${known.message}`, { cause: error }) : error;
+  if (known === undefined || (known === error && known.code !== 'store-newer')) return error;
+  const code = known.code === 'store-newer' ? known.code : 'store';
+  return new CaError(code, `${nameOfStore(store)}: ${known.message}`, { cause: error });
 }
 
 /** What is wrong with a policy file, under the path where the person finds it. */

@@ -26,7 +26,7 @@ const GITHUB_CODES: Readonly<Record<string, CaErrorCode>> = {
 const SERVER_CODES: Readonly<Record<string, CaErrorCode>> = {
   storage: 'store',
   'store-in-use': 'store',
-  'store-newer': 'store',
+  'store-newer': 'store-newer',
   listen: 'listen',
 };
 

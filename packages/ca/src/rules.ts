@@ -1,13 +1,14 @@
 /**
  * The rules that the CA decides by: policy, inventory and services, taken from their files together or not at all. A
  * reload that fails keeps the last good rules and says so; one that succeeds is recorded first and then takes over in one
- * step. Whoever decides holds the rules of one moment (`pinRules`), so that no decision mixes two versions.
+ * step. A start records its rules when they are not those that were recorded last. Whoever decides holds the rules of one moment (`pinRules`), so that no decision mixes two versions.
  */
 import { createHash } from 'node:crypto';
 import { createPolicyEngine, type Inventory, type PolicyEngine, type PolicyFile } from '@beacon/policy';
-import type { RecordEntry } from '@beacon/server';
-import type { Ca } from './ca.ts';
+import { type RecordEntry, type Records, ServerError } from '@beacon/server';
+import type { Ca, Tables, Tx } from './ca.ts';
 import type { Service } from './configuration.ts';
+import { readCounter, setCounter } from './store.ts';
 
 export interface RuleFiles {
   readonly policies: readonly PolicyFile[];
@@ -113,8 +114,7 @@ function digest(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
-/** What a reload leaves in the chain. */
-export function rulesRecord(rules: Rules): RecordEntry {
+function rulesRecord(rules: Rules) {
   return {
     kind: 'rules-loaded',
     facts: {
@@ -122,7 +122,31 @@ export function rulesRecord(rules: Rules): RecordEntry {
       inventory: rules.inventoryDigest,
       services: rules.servicesDigest,
     },
-  };
+  } satisfies RecordEntry;
+}
+
+/** The counter that holds the number of the last record of rules, so that it is found without a search. */
+const LAST_RECORD = 'rules-record';
+
+/** What a reload leaves in the chain. */
+export async function recordRules(records: Records, tx: Tx, rules: Rules): Promise<void> {
+  const { seq } = await records.append(tx, rulesRecord(rules));
+  await setCounter(tx, LAST_RECORD, BigInt(seq));
+}
+
+/** What a start leaves in the chain: nothing when the last rules that were recorded are these. */
+export async function recordRulesOfStart(records: Records, tx: Tx, rules: Rules): Promise<void> {
+  const seq = Number(await readCounter(tx, LAST_RECORD));
+  const last = await records.get<Tables>(tx, seq).catch((error: unknown) => {
+    // A record that is damaged says nothing that could be relied on.
+    if (error instanceof ServerError && error.code === 'record') return undefined;
+    throw error;
+  });
+  const { kind, facts } = rulesRecord(rules);
+  const known = last?.fields;
+  const isKnown =
+    known?.kind === kind && Object.entries(facts).every(([name, value]) => known.facts?.[name] === value);
+  if (!isKnown) await recordRules(records, tx, rules);
 }
 
 /** The CA with the rules of this moment: what a request that decides works with from its beginning to its end. */

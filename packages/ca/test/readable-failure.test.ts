@@ -36,7 +36,8 @@ describe('a failure of the machine', () => {
   });
 
   test('of a store or of GitHub keeps its kind', () => {
-    expect(readableFailure(new ServerError('store-newer', 'x'))).toMatchObject({ kind: 'unavailable' });
+    expect(readableFailure(new ServerError('store-newer', 'x'))).toMatchObject({ kind: 'invalid' });
+    expect(readableFailure(new ServerError('storage', 'x'))).toMatchObject({ kind: 'unavailable' });
     expect(readableFailure(new ServerError('configuration', 'x'))).toMatchObject({ kind: 'invalid' });
     expect(readableFailure(new GitHubError('configuration', 'x'))).toMatchObject({ kind: 'invalid' });
     expect(readableFailure(new GitHubError('unavailable', 'x'))).toMatchObject({ kind: 'unavailable' });

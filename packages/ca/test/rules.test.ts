@@ -24,6 +24,45 @@ const figure = async (name: string) =>
   Number(new RegExp(`^${name} (.*)$`, 'm').exec(await ca.running.metrics.text())?.[1]);
 const notes = async () => (await ca.send('GET', '/readyz')).body['notes'];
 
+describe('a start', () => {
+  const loaded = async () =>
+    (await ca.records())
+      .filter(({ kind }) => kind === 'rules-loaded')
+      .map(({ facts }) => facts?.['policy_version']);
+
+  test('records rules that were not in use before it, once, and then nothing while they stay', async () => {
+    const { version: first } = ca.running.ca.policy;
+    expect(await loaded()).toEqual([first]);
+    expect((await ca.records())[0]?.kind).toBe('rules-loaded');
+    await ca.restart();
+    expect(await loaded()).toEqual([first]);
+    await ca.restart(files(ADA_ALONE)());
+    const { version: second } = ca.running.ca.policy;
+    expect(await loaded()).toEqual([first, second]);
+    await ca.restart({ ...files(ADA_ALONE)(), services: new Map() });
+    expect(await loaded()).toEqual([first, second, second]);
+    await ca.running.reload(files(policyText, ca.caOptions().services));
+    await ca.restart();
+    expect(await loaded()).toEqual([first, second, second, first]);
+    expect(await ca.verifyChain()).toMatchObject({ ok: true });
+  });
+
+  test('does not take the word of a record that was changed', async () => {
+    const { policy } = ca.running.ca;
+    const last = (await ca.records()).findLast(({ kind }) => kind === 'rules-loaded');
+    const seq = last?.seq ?? 0;
+    const line = last?.line ?? '';
+    const write = (text: string) =>
+      ca.running.ca.store.updateTable('records').set({ line: text }).where('seq', '=', seq).execute();
+    const before = (await ca.records()).length;
+    await write(line.replace(policy.version, '0'.repeat(64)));
+    await ca.restart();
+    const latest = await ca.lastRecord();
+    expect([latest.seq, latest.facts?.['policy_version']]).toEqual([before + 1, policy.version]);
+    await write(line);
+  });
+});
+
 describe('a reload', () => {
   test('takes over whole, and is in the chain before it counts', async () => {
     expect((await ca.sign(lin)).status).toBe(201);

@@ -12,8 +12,8 @@ const kinds = {
   'secret-file': 'internal',
   /** Another process owns the store. */
   'store-in-use': 'unavailable',
-  /** The store was written by a newer program. */
-  'store-newer': 'unavailable',
+  /** The store was written by a newer program: trying again cannot help. */
+  'store-newer': 'invalid',
   /** The store could not be read or written: full, locked, read-only, damaged. Nothing was written. */
   storage: 'unavailable',
   /** The group commit was closed. */
