@@ -7,7 +7,7 @@ import type { SerialRange } from '../src/krl-serials.ts';
 import { fingerprint } from '../src/public-key.ts';
 import { LAB_KEY_IDS, LAB_SERIALS, RevocationLab } from './revocation-lab.ts';
 
-const CASES = 150;
+const CASES = 60;
 let lab: RevocationLab;
 beforeAll(() => {
   lab = new RevocationLab();
