@@ -1,5 +1,5 @@
 /** Puts a request to policy: who asks, through which service, from where, for what (DESIGN.md section 7). */
-import { type Decision, type Denied, explain, unmapAddress } from '@beacon/policy';
+import { type Decision, type Denied, explain, type PolicyRequest, unmapAddress } from '@beacon/policy';
 import type { Json } from '@beacon/protocol/strict-json';
 import type { Ca, Memberships } from './ca.ts';
 import { CaError } from './error.ts';
@@ -20,8 +20,17 @@ export interface Question {
 
 /** The decision; pure but for the clock. */
 export function decide(ca: Ca, question: Question): Decision {
+  return ca.policy.decide(requestOf(ca, question));
+}
+
+/** Whether {@link decide} would allow it: for lists, where nobody is told what is missing. */
+export function wouldAllow(ca: Ca, question: Question): boolean {
+  return ca.policy.allows(requestOf(ca, question));
+}
+
+function requestOf(ca: Ca, question: Question): PolicyRequest {
   const { host, memberships } = question;
-  return ca.policy.decide({
+  return {
     person: { id: question.person, teams: memberships.teams, organizations: memberships.organizations },
     host: { id: host.id, logins: [...host.logins], labels: { ...host.labels }, pools: [...host.pools] },
     login: question.login,
@@ -30,7 +39,7 @@ export function decide(ca: Ca, question: Question): Decision {
     service: question.service,
     sourceAddress: unmapAddress(question.ip),
     now: ca.now(),
-  });
+  };
 }
 
 /** A denial as the answer `denied`, in one line: its reason, and what one change would have allowed it. */

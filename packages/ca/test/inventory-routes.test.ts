@@ -21,6 +21,39 @@ describe('hosts', () => {
     expect(await idsOf(mallory)).toEqual([]);
   });
 
+  test('are listed by the same answers of policy however many there are, and others are served in between', async () => {
+    for (let index = 0; index < 30; index += 1) {
+      const added = await ca.addHost(ada, `many-${index}`, { pools: [index % 3 === 0 ? 'web' : 'db'] });
+      expect(added.status).toBe(201);
+    }
+    const { policy } = ca.running.ca;
+    const { allows } = policy;
+    let asked = 0;
+    let turns = 0;
+    const slowly: typeof allows = (request) => {
+      const until = performance.now() + 2;
+      while (performance.now() < until);
+      asked += 1;
+      return allows(request);
+    };
+    Object.assign(policy, { allows: slowly });
+    const listing = idsOf(lin);
+    while (asked < 30) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (asked > 0) turns += 1;
+    }
+    const seen = await listing;
+    Object.assign(policy, { allows });
+    expect(turns).toBeGreaterThan(3);
+    const allowed: string[] = [];
+    for (const id of await idsOf(ada)) {
+      const wish = { v: 1, host: id, login: 'deploy', lifetime_seconds: 30 };
+      if ((await ca.ask(lin, 'POST', '/v1/decisions', wish)).body['allowed'] === true) allowed.push(id);
+    }
+    expect(seen).toEqual(allowed);
+    expect(seen).toHaveLength(11);
+  });
+
   test('one shows its logins to everybody, its address, labels and key only to who may use it', async () => {
     const whole = (await ca.ask(lin, 'GET', '/v1/hosts/web-01')).body;
     expect(whole).toMatchObject({

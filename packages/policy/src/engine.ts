@@ -36,6 +36,8 @@ export interface PolicyEngine {
   /** What a reviewer should look at though it is legal: hosts and pools that the inventory does not list. */
   readonly notes: readonly string[];
   readonly decide: (request: PolicyRequest) => Decision;
+  /** What `decide` says of `allowed`, without the search for what is missing: a tenth of the work where the answer is no. */
+  readonly allows: (request: PolicyRequest) => boolean;
   /** Gives the memory back; a closed engine throws PolicyError `closed`. */
   readonly close: () => void;
 }
@@ -69,19 +71,26 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
   };
   const version = versionOf(files);
   let closed = false;
+  const requireOpen = () => {
+    if (closed)
+      throw new PolicyError(
+        'closed',
+        { file: 'policies' },
+        'these policies have been replaced; ask the new ones.',
+      );
+  };
   return {
     version,
     policies: loaded.map((policy) => policy.id).sort(),
     namedTeams: everything.teams,
     namedOrganizations: everything.organizations,
     notes: notesOf(loaded, inventory),
+    allows: (request) => {
+      requireOpen();
+      return judge(bench, request).allowed;
+    },
     decide: (request) => {
-      if (closed)
-        throw new PolicyError(
-          'closed',
-          { file: 'policies' },
-          'these policies have been replaced; ask the new ones.',
-        );
+      requireOpen();
       const judgement = judge(bench, request);
       if (judgement.allowed) return { ...judgement, version };
       const search = findMissing(request, judgement, changesFor(request), (changed) => judge(bench, changed));

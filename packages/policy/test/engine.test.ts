@@ -104,6 +104,7 @@ describe('the policy engine', () => {
         for (const request of requests) {
           const decision = forward.decide(request);
           expect(decision.allowed).toBe(oracle(list, request));
+          expect(forward.allows(request)).toBe(decision.allowed);
           expect(withoutVersion(backward.decide(request))).toEqual(withoutVersion(decision));
           if (decision.allowed) allowed += 1;
           else denied += 1;
