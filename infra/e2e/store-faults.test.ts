@@ -95,6 +95,8 @@ async function expectRefusedDuring(begin: () => void, end: () => void): Promise<
       503,
       { error: 'temporarily_unavailable', error_description: expect.any(String) },
     ]);
+    // Nobody is sent to GitHub who could not come back.
+    expect((await fetch(`${victim.url}/device`, { redirect: 'manual' })).status).toBe(503);
   } finally {
     end();
   }

@@ -8,16 +8,10 @@ import type { GitHub } from '@beacon/github';
 import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
 import type { JWK } from 'jose';
 import { type Authenticate, createAuthenticate } from './access-token.ts';
-import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
 import { createAuthorizationProvider, paths } from './authorization-provider.ts';
 import { createBrowserSessions } from './browser-session.ts';
 import { createDevicePages } from './device-pages.ts';
-import {
-  type BrowserRequest,
-  createGithubSignIn,
-  GITHUB_CALLBACK_PATH,
-  SignInRefusal,
-} from './github-sign-in.ts';
+import { createGithubSignIn } from './github-sign-in.ts';
 import { createInteractions } from './interaction.ts';
 import { COMMAND_LINE_CLIENT, type OauthService } from './oauth-client.ts';
 import { createOauthStore, type OauthTables, pruneArtifacts, revokeArtifacts } from './oauth-store.ts';
@@ -25,6 +19,7 @@ import { type ProofTables, pruneProofs } from './proof-store.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
 import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';
+import { createSignInRoutes, sendPage } from './sign-in-routes.ts';
 import { pruneSignIns, SignInStore, type SignInTables } from './sign-in-store.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { createTokenKeys, type OtherTokenKey } from './token-keys.ts';
@@ -107,7 +102,12 @@ export async function createAuthorizationServer(
     },
   });
   const signIns = new SignInStore({ database: store, write, sealer, now });
-  const devicePages = createDevicePages({ services, signIns, addressOf });
+  const devicePages = createDevicePages({
+    services,
+    signIns,
+    addressOf,
+    onError: (error) => log.error({ err: error }, 'a right code still counts as a wrong one'),
+  });
 
   const tokenKeys = await createTokenKeys(options.signingJwk, options.otherTokenKeys);
   const { provider, rememberSession, checkClients, checkServices } = createAuthorizationProvider({
@@ -158,6 +158,18 @@ export async function createAuthorizationServer(
     clientId: options.githubClientId,
     isDisabled,
   });
+  const signInRoutes = createSignInRoutes({
+    write,
+    records,
+    github,
+    signIn,
+    signIns,
+    devicePages,
+    addressOf,
+    toProvider,
+    forgetAuthorization,
+    log,
+  });
   const interactions = createInteractions({
     provider,
     signIn,
@@ -166,10 +178,10 @@ export async function createAuthorizationServer(
     services,
     maxHours: options.sessionMaxHours,
     sendPage,
-    onForeignForm: (request, person) => recordSignInRefusal(request, 'form-foreign', person),
+    onForeignForm: (request, person) => signInRoutes.recordRefusal(request, 'form-foreign', person),
     onDisabled: async (request, { person, githubToken }) => {
-      await recordSignInRefusal(request, 'person-disabled', person);
-      await deleteLoose(githubToken);
+      await signInRoutes.recordRefusal(request, 'person-disabled', person);
+      await signInRoutes.deleteLoose(githubToken);
     },
   });
   const withBrowser = createBrowserSessions(issuer, sealer.derive('sign-in cookie'), signIns);
@@ -199,91 +211,11 @@ export async function createAuthorizationServer(
     request.headers.cookie = kept.join('; ');
   }
 
-  async function showDevice(request: BrowserRequest, response: ServerResponse): Promise<void> {
-    if (request.session.signIn?.purpose !== 'device') return signIn.begin(request, response, 'device');
-    forgetAuthorization(request);
-    // A code in the link would spare the person the look at their own terminal (RFC 8628 section 5.4).
-    request.url = paths.device;
-    await toProvider(request, response);
-  }
-
-  async function takeDevice(request: BrowserRequest, response: ServerResponse): Promise<void> {
-    const refusal = await devicePages.refuse(request);
-    if (refusal === undefined) return toProvider(request, response);
-    const { signIn: ended } = request.session;
-    if (ended !== undefined && refusal.ends) {
-      await recordSignInRefusal(request, 'codes-wrong', ended.person);
-      await endSignIn(request);
-    }
-    sendPage(response, refusal.status, refusal.page);
-  }
-
-  async function completeSignIn(request: BrowserRequest, response: ServerResponse): Promise<void> {
-    try {
-      const purpose = await signIn.complete(request, response);
-      response.writeHead(303, { location: `/${purpose}`, 'cache-control': 'no-store' }).end();
-    } catch (error) {
-      if (!(error instanceof SignInRefusal)) throw error;
-      const { code, person } = error;
-      await recordSignInRefusal(request, code, person);
-      // The message alone: the errors below passport carry GitHub's answer with them.
-      if (error.cause instanceof Error)
-        log.warn({ code, reason: error.cause.message.slice(0, 200) }, 'a sign-in failed');
-      sendPage(response, error.status, messagePage('Not signed in', error.message));
-    }
-  }
-
-  async function recordSignInRefusal(
-    request: IncomingMessage,
-    code: string,
-    person: string | undefined,
-  ): Promise<void> {
-    await write(async (tx) => {
-      const source = await records.hide(tx, addressOf(request), person ?? 'nobody');
-      await records.append(tx, {
-        kind: 'sign-in-refused',
-        ...(person === undefined ? {} : { person }),
-        facts: { code, source },
-      });
-    });
-  }
-
-  /** Forgets a sign-in that will not be used, here and at GitHub. */
-  async function endSignIn(request: BrowserRequest): Promise<void> {
-    const token = request.session.signIn?.githubToken;
-    const mine = await signIns.consume(request.sessionID);
-    await new Promise<void>((resolve) => request.session.destroy(() => resolve()));
-    if (mine && token !== undefined) await deleteLoose(token);
-  }
-
-  async function deleteLoose(token: string): Promise<void> {
-    await github
-      .deleteToken(token)
-      .catch((error: unknown) =>
-        log.warn({ err: error }, 'the GitHub token of an unused sign-in was not deleted'),
-      );
-  }
-
-  const browserRoutes: Record<string, (request: BrowserRequest, response: ServerResponse) => Promise<void>> =
-    {
-      [`GET ${paths.device}`]: showDevice,
-      [`POST ${paths.device}`]: takeDevice,
-      [`GET ${GITHUB_CALLBACK_PATH}`]: completeSignIn,
-      'POST /sign-out': async (request, response) => {
-        if (request.session.signIn !== undefined) await endSignIn(request);
-        sendPage(
-          response,
-          200,
-          messagePage('Signed out', 'The sign-in was thrown away. You can close this page.'),
-        );
-      },
-    };
-
   function route(
     method: string,
     path: string,
   ): ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | undefined {
-    const inBrowser = browserRoutes[`${method} ${path}`];
+    const inBrowser = signInRoutes.handlers[`${method} ${path}`];
     if (inBrowser !== undefined) return withBrowser(inBrowser);
     const [, uid] = /^\/interaction\/([A-Za-z0-9_-]{10,64})$/.exec(path) ?? [];
     if (uid !== undefined && method === 'GET')
@@ -325,7 +257,8 @@ export async function createAuthorizationServer(
         await pruneProofs(tx, at);
         return pruneSignIns(tx, at, sealer);
       });
-      for (const { signIn: left } of unused) if (left !== undefined) await deleteLoose(left.githubToken);
+      for (const { signIn: left } of unused)
+        if (left !== undefined) await signInRoutes.deleteLoose(left.githubToken);
       await sessions.releaseTokens();
     },
   };
@@ -337,10 +270,6 @@ const PROVIDER_ROUTES = [
   /^POST \/oauth\/(token|revoke|device)$/,
   /^GET \/device\/[A-Za-z0-9_-]+$/,
 ];
-
-function sendPage(response: ServerResponse, status: number, page: Page): void {
-  response.writeHead(status, pageHeaders(page)).end(renderPage(page));
-}
 
 /** What the app in front has found out, else the peer. */
 function addressOf(request: IncomingMessage): string {

@@ -1,7 +1,8 @@
 /**
  * The pages of the device grant (RFC 8628) and their limits: a person signs in at GitHub first, then types the code that
- * their own terminal shows, then sees who asks, from where, for what, and says yes. Wrong codes are counted per browser
- * and per address, so that nobody finds a stranger's code by trying.
+ * their own terminal shows, then sees who asks, from where, for what, and says yes. Wrong codes are counted per sign-in
+ * and per address, so that nobody finds a stranger's code by trying: each form counts as wrong from before it is looked
+ * at, and a right one is taken back, so that a burst tries no more codes than one after the other.
  */
 import type { IncomingMessage } from 'node:http';
 import { CA_AUDIENCE } from '@beacon/protocol/name';
@@ -27,11 +28,14 @@ export interface DevicePagesOptions {
   readonly services: ReadonlyMap<string, OauthService>;
   readonly signIns: SignInStore;
   readonly addressOf: (request: IncomingMessage) => string;
+  readonly onError: (error: unknown) => void;
 }
 
 export interface DevicePages extends ProviderPages {
-  /** Why a form of these pages is not taken, if so; `ends` when the sign-in is used up with it. */
-  refuse(request: BrowserRequest): Promise<{ status: number; page: Page; ends: boolean } | undefined>;
+  /** Why a form of these pages is not taken, if so; `ends` when the sign-in is used up with it. Else call `settle` after it. */
+  admit(request: BrowserRequest): Promise<{ status: number; page: Page; ends: boolean } | undefined>;
+  /** Takes back the count of a form whose code was not wrong. Never rejects. */
+  settle(request: BrowserRequest): Promise<void>;
 }
 
 const again = { href: paths.device, label: 'Start again' };
@@ -46,6 +50,11 @@ const GUESSES = new Set(['NotFoundError', 'ExpiredError', 'AlreadyUsedError']);
 
 export function createDevicePages(options: DevicePagesOptions): DevicePages {
   const { signIns, services, addressOf } = options;
+  const guessed = new WeakSet<IncomingMessage>();
+  const countsOf = (request: BrowserRequest) => [
+    { signIn: request.sessionID, most: MAX_WRONG_PER_SIGN_IN },
+    { address: addressOf(request), most: MAX_WRONG_PER_ADDRESS },
+  ];
 
   return {
     async enterCode(ctx, error) {
@@ -60,10 +69,7 @@ export function createDevicePages(options: DevicePagesOptions): DevicePages {
       if (error?.name === 'AbortedError') {
         return show(ctx, messagePage('Refused', 'The sign-in was refused. Nothing was signed in.'), 200);
       }
-      if (error !== undefined && GUESSES.has(error.name)) {
-        session.wrongCodes = (session.wrongCodes ?? 0) + 1;
-        await signIns.countWrongCode(addressOf(ctx.req));
-      }
+      if (error !== undefined && GUESSES.has(error.name)) guessed.add(ctx.req);
       const xsrf = ctx.oidc.session?.state?.['secret'];
       if (signIn === undefined || typeof xsrf !== 'string') {
         return show(ctx, messagePage('Too late', 'This sign-in has ended.', again), 400);
@@ -123,20 +129,20 @@ export function createDevicePages(options: DevicePagesOptions): DevicePages {
       );
     },
 
-    async refuse(request) {
-      const { signIn, wrongCodes } = request.session;
-      if (signIn?.purpose !== 'device') {
+    async admit(request) {
+      if (request.session.signIn?.purpose !== 'device') {
         return { status: 400, page: messagePage('Too late', 'This sign-in has ended.', again), ends: false };
       }
-      const tooMany =
-        (wrongCodes ?? 0) >= MAX_WRONG_PER_SIGN_IN ||
-        (await signIns.wrongCodes(addressOf(request))) >= MAX_WRONG_PER_ADDRESS;
-      if (!tooMany) return undefined;
+      if (await signIns.countGuess(countsOf(request))) return undefined;
       return {
         status: 429,
         page: messagePage('Too many wrong codes', 'Wait ten minutes, then start again in your terminal.'),
         ends: true,
       };
+    },
+
+    async settle(request) {
+      if (!guessed.has(request)) await signIns.takeBackGuess(countsOf(request)).catch(options.onError);
     },
   };
 }

@@ -31,7 +31,6 @@ declare module 'express-session' {
     signIn: SignIn;
     /** Stands in every form of ours. */
     xsrf: string;
-    wrongCodes: number;
   }
 }
 
@@ -96,10 +95,10 @@ export interface GithubSignInOptions {
 }
 
 export interface GithubSignIn {
-  /** Sends the browser to GitHub. */
+  /** Sends the browser to GitHub, when what it is to come back with is kept: rejects when it cannot be. */
   begin(request: BrowserRequest, response: ServerResponse, purpose: SignInPurpose): Promise<void>;
   /** GitHub's answer. Resolves with the purpose when somebody is signed in; throws SignInRefusal. */
-  complete(request: BrowserRequest, response: ServerResponse): Promise<SignInPurpose>;
+  complete(request: BrowserRequest): Promise<SignInPurpose>;
 }
 
 type Verified = (error: Error | null, found?: { readonly token: string }) => void;
@@ -138,8 +137,8 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
     ),
   );
 
-  /** Runs the strategy; resolves with the token, or never when it has answered the browser by itself (the redirection). */
-  function authenticate(request: BrowserRequest, response: ServerResponse): Promise<string> {
+  /** Runs the strategy; resolves with the token, or with the address to send the browser to. */
+  function authenticate(request: BrowserRequest): Promise<{ token: string } | { location: string }> {
     return new Promise((resolve, reject) => {
       const answered: Authenticated = (error, found, _challenge, status) => {
         if (error !== null && error !== undefined) {
@@ -148,7 +147,15 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
           const refused = !(cause instanceof GitHubError) || cause.code === 'refused';
           reject(new SignInRefusal(refused ? 'code-refused' : 'github-unavailable', { cause }));
         } else if (found === false) reject(new SignInRefusal(status === 403 ? 'state' : 'refused-at-github'));
-        else resolve(found.token);
+        else resolve(found);
+      };
+      // Passport would send the browser away before what it must come back with is kept.
+      let location = '';
+      const response = {
+        setHeader: (name: string, value: string) => {
+          if (name === 'Location') location = value;
+        },
+        end: () => resolve({ location }),
       };
       authenticator.authenticate('github', { session: false }, answered as never)(request, response, reject);
     });
@@ -170,17 +177,22 @@ export function createGithubSignIn(options: GithubSignInOptions): GithubSignIn {
   return {
     async begin(request, response, purpose) {
       request.session.pending = purpose;
-      await Promise.race([authenticate(request, response), finished(response)]);
+      const answer = await authenticate(request);
+      if (!('location' in answer)) throw new SignInRefusal('state');
+      await saveSession(request);
+      response.writeHead(302, { location: answer.location, 'content-length': '0' }).end();
     },
 
-    async complete(request, response) {
+    async complete(request) {
       const { pending } = request.session;
       const query = new URL(request.url ?? '/', options.publicUrl).searchParams;
       // Without a code the strategy would begin anew instead of judging an answer.
       if (pending === undefined || !(query.has('code') || query.has('error')))
         throw new SignInRefusal('state');
       Object.defineProperty(request, 'query', { value: Object.fromEntries(query), configurable: true });
-      const token = await authenticate(request, response);
+      const answer = await authenticate(request);
+      if (!('token' in answer)) throw new SignInRefusal('state');
+      const { token } = answer;
       const { person, login } = await identify(token);
       if (await options.isDisabled(person)) {
         await github.deleteToken(token).catch(() => undefined);
@@ -218,12 +230,6 @@ type ExchangeWithCallback = (
   parameters: { readonly code_verifier?: string },
   done: (error: unknown, token?: string, refreshToken?: string, more?: object) => void,
 ) => void;
-
-function finished(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    response.once('close', resolve);
-  });
-}
 
 function renewSession(request: BrowserRequest): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 /**
  * What is remembered of a browser between GitHub's answer and the person's decision here: a few minutes, once. The
  * cookie's random id stands in the store as its SHA-256 and the content (the GitHub token among it) sealed. Wrong device
- * codes are counted here too, per network address (all of an IPv6 network of 64 bits is one), for all replicas.
+ * codes are counted here too, for all replicas.
  */
 import {
   addressKey,
@@ -52,6 +52,11 @@ export interface SignInStoreOptions {
   readonly sealer: Sealer;
   readonly now: () => Date;
 }
+
+/** What wrong codes are counted of, and how many it may have. All of an IPv6 network of 64 bits is one address. */
+export type GuessCount = ({ readonly address: string } | { readonly signIn: string }) & {
+  readonly most: number;
+};
 
 /** express-session's store, and what it has no word for. */
 export class SignInStore extends Store {
@@ -126,35 +131,45 @@ export class SignInStore extends Store {
     });
   }
 
-  /** How many wrong codes came from this address within its window. */
-  async wrongCodes(address: string): Promise<number> {
-    const { now } = this.#options;
-    const row = await this.#options.database
-      .selectFrom('code_guesses')
-      .selectAll()
-      .where('address_key', '=', keyOf(addressKey(address)))
-      .executeTakeFirst();
-    return row === undefined || row.window_ends_at <= now().getTime() ? 0 : row.wrong;
-  }
-
-  async countWrongCode(address: string): Promise<void> {
-    const { now } = this.#options;
-    const address_key = keyOf(addressKey(address));
-    await this.#options.write(async (tx) => {
-      const nowMs = now().getTime();
+  /**
+   * Counts a code as wrong in each of the counts, unless one of them is full: then in none, and the answer is false. What
+   * is counted is forgotten when its window is over.
+   */
+  countGuess(counts: readonly GuessCount[]): Promise<boolean> {
+    return this.#options.write(async (tx) => {
+      const nowMs = this.#options.now().getTime();
+      const keys = counts.map(guessKey);
       await tx
         .deleteFrom('code_guesses')
-        .where('address_key', '=', address_key)
+        .where('address_key', 'in', keys)
         .where('window_ends_at', '<=', nowMs)
         .execute();
+      // Nobody else writes meanwhile: a transaction has the store's lock for writing from its beginning.
+      const rows = await tx.selectFrom('code_guesses').selectAll().where('address_key', 'in', keys).execute();
+      const wrong = new Map(rows.map((row) => [row.address_key, row.wrong]));
+      if (counts.some(({ most }, at) => (wrong.get(keys[at] ?? '') ?? 0) >= most)) return false;
       await tx
         .insertInto('code_guesses')
-        .values({ address_key, window_ends_at: nowMs + GUESS_WINDOW_MS, wrong: 1 })
+        .values(keys.map((key) => ({ address_key: key, window_ends_at: nowMs + GUESS_WINDOW_MS, wrong: 1 })))
         .onConflict((conflict) =>
           conflict.column('address_key').doUpdateSet((e) => ({ wrong: e('code_guesses.wrong', '+', 1) })),
         )
         .execute();
+      return true;
     });
+  }
+
+  /** Takes one back that was counted and was not wrong. */
+  async takeBackGuess(counts: readonly GuessCount[]): Promise<void> {
+    const keys = counts.map(guessKey);
+    await this.#options.write((tx) =>
+      tx
+        .updateTable('code_guesses')
+        .set((e) => ({ wrong: e('wrong', '-', 1) }))
+        .where('address_key', 'in', keys)
+        .where('wrong', '>', 0)
+        .execute(),
+    );
   }
 }
 
@@ -180,6 +195,10 @@ export async function pruneSignIns(
         return [];
       }
     });
+}
+
+function guessKey(count: GuessCount): string {
+  return keyOf('address' in count ? addressKey(count.address) : `sign-in/${count.signIn}`);
 }
 
 function place(key: string): string {

@@ -136,6 +136,41 @@ test('O14: twenty wrong codes from one address close it for a while, whoever sig
   expect((await typeCode(new Browser(), later.userCode)).status).toBe(200);
 });
 
+test('O14: a burst of wrong codes tries no more of them than one after the other', async () => {
+  passTime(1_300_000);
+  const burst = async (browser: Browser, xsrf: string, forms: number) => {
+    const answers = await Promise.all(
+      Array.from({ length: forms }, () =>
+        browser.request(`${lab.url}/device`, { form: { xsrf, user_code: 'BBBB-BBBB' } }),
+      ),
+    );
+    return answers.filter(({ text }) => text.includes('There is no such code')).length;
+  };
+  let tried = 0;
+  for (let signIn = 0; signIn < 5; signIn++) {
+    const browser = new Browser();
+    const page = await lab.travel(browser, `${lab.url}/device`, 'bob');
+    const taken = await burst(browser, fieldOf(page.text, 'xsrf'), 12);
+    expect(taken).toBe(signIn < 4 ? 5 : 0);
+    tried += taken;
+  }
+  expect(tried).toBe(20);
+  passTime(601_000);
+});
+
+test('O14: right codes do not count, however many', async () => {
+  for (let login = 0; login < 6; login++) {
+    const { userCode } = await lab.beginDevice();
+    const browser = new Browser();
+    const page = await lab.travel(browser, `${lab.url}/device`, 'bob');
+    for (let form = 0; form < 4; form++) {
+      const xsrf = fieldOf(page.text, 'xsrf');
+      const shown = await browser.request(`${lab.url}/device`, { form: { xsrf, user_code: userCode } });
+      expect(shown.status).toBe(200);
+    }
+  }
+});
+
 test('O14: a person who refuses ends the code', async () => {
   const keys = await makeKeys();
   const { deviceCode, userCode } = await lab.beginDevice();

@@ -26,13 +26,18 @@ async function isSignedIn(browser: Browser): Promise<boolean> {
   return (await browser.request(`${lab.url}/device`)).text.includes('Signed in at GitHub as');
 }
 
-async function refusals(): Promise<string[]> {
+async function records(): Promise<{ person?: string; facts: { code: string } }[]> {
   const rows = await lab.database
     .selectFrom('records')
     .select('line')
     .where('kind', '=', 'sign-in-refused')
     .execute();
-  return rows.map(({ line }) => String(JSON.parse(line).facts.code));
+  return rows.map(({ line }) => JSON.parse(line));
+}
+
+/** The codes in the log. */
+function refusals(): unknown[] {
+  return lab.warnings.map((fields) => (fields as { code?: unknown }).code);
 }
 
 test('a sign-in comes back from GitHub to the page it was begun for', async () => {
@@ -53,7 +58,7 @@ test.each([
   const answer = await browser.request(url.href);
   expect(answer.status).toBe(403);
   expect(await isSignedIn(browser)).toBe(false);
-  expect((await refusals()).at(-1)).toBe('state');
+  expect(refusals().at(-1)).toBe('state');
 });
 
 test("O1: refuses another browser's state and a state that was used", async () => {
@@ -82,7 +87,7 @@ test('O2: refuses a code that was obtained for one person and delivered to anoth
   // PKCE: GitHub was given another browser's challenge for this code.
   expect((await victim.request(own.href)).status).toBe(403);
   expect(await isSignedIn(victim)).toBe(false);
-  expect((await refusals()).at(-1)).toBe('code-refused');
+  expect(refusals().at(-1)).toBe('code-refused');
 });
 
 test('O3: always sends a PKCE challenge by S256, and a fresh one', async () => {
@@ -126,7 +131,7 @@ test('O4: refuses a token that GitHub says was made for another app, whatever /u
   const page = await lab.travel(browser, `${lab.url}/device`, 'alice');
   expect(page.status).toBe(401);
   expect(await isSignedIn(browser)).toBe(false);
-  expect((await refusals()).at(-1)).toBe('token-foreign');
+  expect(refusals().at(-1)).toBe('token-foreign');
 });
 
 test('refuses a disabled person and deletes their token at GitHub', async () => {
@@ -135,7 +140,26 @@ test('refuses a disabled person and deletes their token at GitHub', async () => 
   const page = await lab.travel(new Browser(), `${lab.url}/device`, 'bob');
   expect(page.status).toBe(403);
   expect(lab.standin.state.tokens.size).toBe(before);
-  expect((await refusals()).at(-1)).toBe('person-disabled');
+  expect((await records()).at(-1)).toMatchObject({ person: 'github:42', facts: { code: 'person-disabled' } });
+});
+
+test('O1: what a stranger sends to the callback leaves lines of the log with code and address, and no record', async () => {
+  const before = await lab.database.selectFrom('records').selectAll().execute();
+  const url = await callbackOf(new Browser(), 'alice');
+  const answers = await Promise.all(Array.from({ length: 40 }, () => new Browser().request(url.href)));
+  expect(answers.map(({ status }) => status)).toEqual(Array(40).fill(403));
+  expect(await lab.database.selectFrom('records').selectAll().execute()).toEqual(before);
+  expect(lab.warnings).toEqual(
+    Array(40).fill(expect.objectContaining({ code: 'state', address: expect.stringContaining('127.0.0.1') })),
+  );
+});
+
+test('A13: sends nobody to GitHub whose return could not be kept', async () => {
+  await lab.breakTable('sign_ins');
+  const refused = await new Browser().request(`${lab.url}/device`);
+  await lab.mendTable('sign_ins');
+  expect([refused.status, refused.location]).toEqual([500, null]);
+  expect((await new Browser().request(`${lab.url}/device`)).status).toBe(302);
 });
 
 test.each([
@@ -163,7 +187,7 @@ test('Q2: when GitHub hangs over the code, nobody waits for it after some have, 
   const before = asked();
   expect(await Promise.all(Array.from({ length: 20 }, signIn))).toEqual(Array(20).fill(503));
   expect(asked()).toBe(before);
-  expect((await refusals()).slice(-20)).toEqual(Array(20).fill('github-unavailable'));
+  expect(refusals().slice(-20)).toEqual(Array(20).fill('github-unavailable'));
   expect((await lab.whoami(keys, access)).status).toBe(200);
   await lab.restart();
 });
@@ -171,7 +195,7 @@ test('Q2: when GitHub hangs over the code, nobody waits for it after some have, 
 test('a person who says no at GitHub is told so', async () => {
   const page = await lab.travel(new Browser(), `${lab.url}/device`, 'nobody-of-that-name');
   expect(page.status).toBe(403);
-  expect((await refusals()).at(-1)).toBe('refused-at-github');
+  expect(refusals().at(-1)).toBe('refused-at-github');
 });
 
 test('O10: neither Host nor a parameter moves the callback or the way back', async () => {

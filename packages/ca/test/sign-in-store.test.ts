@@ -56,21 +56,33 @@ describe.each(engines)('sign-ins on $engine', ({ place }) => {
     expect(await get('tree')).toBeNull();
   });
 
+  const guess = (address: string, most = 2) => store.countGuess([{ address, most }]);
+
   test('O14: counts the wrong codes of an IPv6 network of 64 bits together', async () => {
-    await store.countWrongCode('2001:db8:0:7::1');
-    await store.countWrongCode('2001:db8:0:7:ffff:1:2:3');
-    expect(await store.wrongCodes('2001:0db8::7:0:0:0:9')).toBe(2);
-    expect(await store.wrongCodes('2001:db8:0:8::1')).toBe(0);
+    expect(await guess('2001:db8:0:7::1')).toBe(true);
+    expect(await guess('2001:db8:0:7:ffff:1:2:3')).toBe(true);
+    expect(await guess('2001:0db8::7:0:0:0:9')).toBe(false);
+    expect(await guess('2001:db8:0:8::1')).toBe(true);
   });
 
-  test('counts wrong codes per address for ten minutes', async () => {
-    await Promise.all(Array.from({ length: 7 }, () => store.countWrongCode('192.0.2.1')));
-    expect(await store.wrongCodes('192.0.2.1')).toBe(7);
-    expect(await store.wrongCodes('192.0.2.2')).toBe(0);
+  test('O14: counts wrong codes for ten minutes, and no burst passes the limit', async () => {
+    const answers = await Promise.all(Array.from({ length: 30 }, () => guess('192.0.2.1', 7)));
+    expect(answers.filter((taken) => taken)).toHaveLength(7);
+    expect(await guess('192.0.2.2', 7)).toBe(true);
     time += 600_000;
-    expect(await store.wrongCodes('192.0.2.1')).toBe(0);
-    await store.countWrongCode('192.0.2.1');
-    expect(await store.wrongCodes('192.0.2.1')).toBe(1);
+    expect(await guess('192.0.2.1', 7)).toBe(true);
+  });
+
+  test('O14: counts in all of several counts or in none, and takes back what was not wrong', async () => {
+    const both = [
+      { signIn: 'six', most: 1 },
+      { address: '192.0.2.3', most: 3 },
+    ];
+    expect([await store.countGuess(both), await store.countGuess(both)]).toEqual([true, false]);
+    await store.takeBackGuess(both);
+    expect([await store.countGuess(both), await store.countGuess(both)]).toEqual([true, false]);
+    const left = [await guess('192.0.2.3', 3), await guess('192.0.2.3', 3), await guess('192.0.2.3', 3)];
+    expect(left).toEqual([true, true, false]);
   });
 
   test('hands back what nobody came for, once', async () => {
