@@ -1,15 +1,21 @@
 /** `scripts/demo`: shows everything once and exits (`--once`), or shows it, stays up, and says what to try. */
 import { parseArgs } from 'node:util';
-import { runChecks } from './checks.ts';
+import { programOf, runChecks } from './checks.ts';
+import { type GateStage, offerCommands, openGateStage } from './gate-stage.ts';
 import { logIn } from './login.ts';
 import { Stage } from './stage.ts';
 
 const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } });
 const say = (text: string) => void process.stderr.write(`${text}\n`);
 
-const stage = await Stage.open(say);
+const stage = await Stage.open(say, { prepare: offerCommands });
+let gates: GateStage | undefined;
 let stopping: Promise<void> | undefined;
-const stop = () => (stopping ??= stage.close());
+const close = async () => {
+  await gates?.close();
+  await stage.close();
+};
+const stop = () => (stopping ??= close());
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => void stop().then(() => process.exit(130)));
 }
@@ -25,13 +31,17 @@ try {
   }
   say('\n— lin logs in');
   await logIn(stage, 'lin');
+  const api = await programOf(stage, 'lin');
+  gates = await openGateStage(stage, api);
+  for (const { target } of gates.hosts)
+    say(`  ${target.name} is a managed host: its gate runs its own list only`);
   if (values.once) {
-    const checks = await runChecks(stage, say);
+    const checks = await runChecks(stage, gates, api, say);
     const ok = Object.values(checks).every((check) => check.ok && check.control);
     process.stdout.write(`${JSON.stringify({ demo: 'once', ok, checks })}\n`);
     process.exitCode = ok ? 0 : 1;
   } else {
-    await runChecks(stage, say);
+    await runChecks(stage, gates, api, say);
     await logIn(stage, 'lin');
     const home = stage.environment('lin')['HOME'];
     say(`

@@ -5,8 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type GateEvent, parseGateEvent } from '@beacon/protocol/gate-event';
 import { formatGateRequest, type GateRequest } from '@beacon/protocol/gate-request';
-import { formatCertificateLine, formatPrivateKey, type KeyPair } from '@beacon/ssh';
-import type { LabHost } from './lab-host.ts';
+import {
+  formatCertificateLine,
+  formatKnownHost,
+  formatPrivateKey,
+  type KeyPair,
+  type PublicKey,
+} from '@beacon/ssh';
+import type { GateTarget } from './managed-host.ts';
 import type { Asked } from './throw-away-ca.ts';
 
 export interface ConnectOptions {
@@ -15,6 +21,8 @@ export interface ConnectOptions {
   /** What is asked of sshd to run; nothing by default, which asks for a shell. */
   readonly command?: readonly string[];
   readonly login?: string;
+  /** Who vouches for the host by a certificate. Without any, its key is known. */
+  readonly authorities?: readonly PublicKey[];
 }
 
 type WithoutId<Union> = Union extends unknown ? Omit<Union, 'id'> : never;
@@ -32,7 +40,7 @@ export class GateConnection {
   stderr = '';
   #rest = '';
   #isEnded = false;
-  #wake: () => void = () => undefined;
+  readonly #waiting: (() => void)[] = [];
   #nextId = 0;
 
   private constructor(process: ChildProcessWithoutNullStreams, folder: string) {
@@ -53,16 +61,15 @@ export class GateConnection {
   }
 
   static async open(
-    host: LabHost,
+    host: GateTarget,
     { blob, key }: { readonly blob: Buffer; readonly key: KeyPair },
-    { options = [], command = [], login = 'beacon' }: ConnectOptions = {},
+    { options = [], command = [], login = 'beacon', authorities }: ConnectOptions = {},
   ): Promise<GateConnection> {
     const folder = mkdtempSync(join(tmpdir(), 'beacon-gate-ssh-'));
     const at = (name: string): string => join(folder, name);
     writeFileSync(at(IDENTITY), await formatPrivateKey(key.privateKey), { mode: 0o600 });
     writeFileSync(at(`${IDENTITY}-cert.pub`), `${formatCertificateLine(blob)}\n`);
-    const [type, hostKey] = host.hostKey.split(' ');
-    writeFileSync(at('known_hosts'), `${host.name} ${type} ${hostKey}\n`);
+    writeFileSync(at('known_hosts'), `${knownHosts(host, authorities)}\n`);
     const settings = [
       'BatchMode=yes',
       'IdentitiesOnly=yes',
@@ -74,6 +81,8 @@ export class GateConnection {
       `HostKeyAlias=${host.name}`,
       'KexAlgorithms=curve25519-sha256',
       'LogLevel=ERROR',
+      `Port=${host.port ?? 22}`,
+      ...(authorities === undefined ? [] : ['HostKeyAlgorithms=ssh-ed25519-cert-v01@openssh.com']),
     ].flatMap((setting) => ['-o', setting]);
     const target = [`${login}@${host.address}`, ...command];
     const child = spawn('ssh', ['-F', 'none', '-i', at(IDENTITY), ...settings, ...options, ...target], {
@@ -123,9 +132,7 @@ export class GateConnection {
           `the connection ended: ${JSON.stringify(this.events.at(-1))} ${this.stderr}${this.stray}`,
         );
       }
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
@@ -151,6 +158,10 @@ export class GateConnection {
     return this.ended;
   }
 
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
   #take(text: string): void {
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
@@ -163,4 +174,11 @@ export class GateConnection {
     }
     this.#wake();
   }
+}
+
+function knownHosts({ name, hostKey }: GateTarget, authorities: readonly PublicKey[] | undefined): string {
+  if (authorities === undefined) return `${name} ${hostKey.split(' ').slice(0, 2).join(' ')}`;
+  return authorities
+    .map((key) => formatKnownHost({ host: name, port: 22, key, isAuthority: true }))
+    .join('\n');
 }

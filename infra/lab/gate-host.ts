@@ -10,6 +10,7 @@ import { formatHostIdentity } from '@beacon/protocol/trust';
 import { bundleGate, HOST_RUNTIME } from '../../scripts/bundle-gate.ts';
 import type { Lab } from './lab.ts';
 import type { LabHost } from './lab-host.ts';
+import type { GateTarget, ManagedHost } from './managed-host.ts';
 import { lineOf, type PublishOptions, ThrowAwayCa } from './throw-away-ca.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -28,8 +29,10 @@ system_account beacon-setup /nonexistent /usr/sbin/nologin
 for n in 1 2 3; do system_account "beacon-r-$n" /nonexistent /usr/sbin/nologin; done
 `;
 
-export class GateHost {
+export class GateHost implements ManagedHost {
   readonly lab: LabHost;
+  readonly login = LOGIN;
+  readonly runsAs = 'beacon-setup';
   readonly ca: ThrowAwayCa;
   #trustNumber = 0;
 
@@ -38,8 +41,8 @@ export class GateHost {
     this.ca = new ThrowAwayCa({ host: lab.name, login: LOGIN }, () => new Date());
   }
 
-  /** Boots a host and makes it a managed one, whose allowlist is empty. */
-  static async boot(lab: Lab, name: string): Promise<GateHost> {
+  /** Boots a host and makes it a managed one, whose allowlist is empty; `first` changes its first trust documents. */
+  static async boot(lab: Lab, name: string, first: PublishOptions = {}): Promise<GateHost> {
     const runtime = realpathSync(join(ROOT, 'node_modules/node/bin/node'));
     if (!existsSync(runtime)) throw new Error('the pinned node is missing: run scripts/setup');
     const { host } = await lab.boot(name, { binds: { [HOST_RUNTIME]: runtime } });
@@ -48,9 +51,17 @@ export class GateHost {
     await managed.#installPrograms();
     await host.write('/etc/beacon/host.json', managed.#identity());
     await managed.allow({ version: 1, commands: {} });
-    await managed.publish();
+    await managed.publish(first);
     await managed.#enter();
     return managed;
+  }
+
+  get target(): GateTarget {
+    return this.lab;
+  }
+
+  at(path: string): string {
+    return join('/', path);
   }
 
   /** Replaces the allowlist. */
@@ -83,6 +94,21 @@ export class GateHost {
   async records(): Promise<string[]> {
     const text = await this.lab.run(['cat', '/var/lib/beacon/records/gate.ndjson']);
     return text.trimEnd().split('\n');
+  }
+
+  async certifyHostKey(line: string): Promise<void> {
+    const file = '/etc/ssh/ssh_host_ed25519_key-cert.pub';
+    await this.lab.write(file, `${line.trimEnd()}\n`);
+    await this.lab.write('/etc/ssh/sshd_config.d/05-host-key.conf', `HostCertificate ${file}\n`);
+    await this.lab.script('sshd -t; systemctl reload ssh');
+  }
+
+  script(text: string): Promise<string> {
+    return this.lab.script(text);
+  }
+
+  sshdLog(): Promise<string> {
+    return this.lab.run(['journalctl', '--unit=ssh', '--output=cat']);
   }
 
   #identity(): string {

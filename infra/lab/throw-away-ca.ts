@@ -113,7 +113,7 @@ export class ThrowAwayCa {
       'status.json': status,
       'status.json.sig': await sign(changes.signStatusWith ?? this.statusKey, TRUST_STATUS_NAMESPACE, status),
       krl,
-      'user_ca.pub': `${lineOf(this.userCa)}\n`,
+      'user_ca.pub': `${(changes.root?.userCa ?? [lineOf(this.userCa)]).join('\n')}\n`,
     };
   }
 
