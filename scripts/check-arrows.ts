@@ -49,7 +49,7 @@ interface Place {
 }
 
 const anywhereIn = (...names: string[]): Place[] => names.map((name) => ({ package: name }));
-const configurationFiles: Place = { files: /(^|\/)configuration[.]ts$/ };
+const configurationFiles: Place = { files: /(^|[/-])configuration[.]ts$/ };
 
 /** Which library may be imported where. `@scope/*` stands for every package of the scope. */
 const libraries: Readonly<Record<string, readonly Place[]>> = {

@@ -13,10 +13,10 @@ import {
   type Configuration,
   type ErrorOut,
   errors,
-  interactionPolicy,
   type KoaContextWithOIDC,
   Provider,
 } from 'oidc-provider';
+import { paths } from './authorization-paths.ts';
 import { addPolling } from './device-polling.ts';
 import {
   audiences,
@@ -32,6 +32,7 @@ import { keyOf } from './oauth-store.ts';
 import { proofAlgorithms } from './proof.ts';
 import { fixPublicUrl } from './public-url.ts';
 import type { Session, Sessions } from './session.ts';
+import { signInPolicy } from './sign-in-prompt.ts';
 import { answerStoreFailures } from './store-failure.ts';
 
 export const CA_TOKEN_SECONDS = 600;
@@ -40,18 +41,6 @@ const CODE_SECONDS = 60;
 const DEVICE_CODE_SECONDS = 600;
 /** How long a person may take over a page. */
 const PAGE_SECONDS = 900;
-
-/** Where things are, below the public URL. Discovery tells them; nothing else should know them. */
-export const paths = {
-  authorization: '/oauth/authorize',
-  token: '/oauth/token',
-  revocation: '/oauth/revoke',
-  deviceAuthorization: '/oauth/device',
-  device: '/device',
-  jwks: '/.well-known/jwks.json',
-  metadata: '/.well-known/oauth-authorization-server',
-  interaction: '/interaction',
-} as const;
 
 /** The pages of oidc-provider, as ours; each writes to `ctx`. */
 export interface ProviderPages {
@@ -288,23 +277,6 @@ export function createAuthorizationProvider(options: ProviderOptions): Authoriza
       for (const metadata of clientMetadata(others)) new Client(metadata);
     },
   };
-}
-
-/** One prompt: a sign-in at GitHub and the person's word, made for this request. Nothing earlier stands for it. */
-function signInPolicy(): interactionPolicy.DefaultPolicy {
-  const { base, Check, Prompt } = interactionPolicy;
-  const policy = base();
-  policy.clear();
-  policy.add(
-    new Prompt(
-      { name: 'login', requestable: true },
-      new Check('sign_in', 'a sign-in at GitHub is needed', (ctx) => {
-        const { result } = ctx.oidc;
-        return result?.login === undefined || result.consent?.grantId === undefined;
-      }),
-    ),
-  );
-  return policy;
 }
 
 /**

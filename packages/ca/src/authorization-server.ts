@@ -8,7 +8,8 @@ import type { GitHub } from '@beacon/github';
 import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
 import type { JWK } from 'jose';
 import { type Authenticate, createAuthenticate } from './access-token.ts';
-import { createAuthorizationProvider, paths } from './authorization-provider.ts';
+import { PROVIDER_ROUTES, paths } from './authorization-paths.ts';
+import { createAuthorizationProvider } from './authorization-provider.ts';
 import { createBrowserSessions } from './browser-session.ts';
 import { createDevicePages } from './device-pages.ts';
 import { createGithubSignIn } from './github-sign-in.ts';
@@ -263,13 +264,6 @@ export async function createAuthorizationServer(
     },
   };
 }
-
-/** What oidc-provider answers by itself. */
-const PROVIDER_ROUTES = [
-  /^GET \/[.]well-known\/(oauth-authorization-server|jwks[.]json)$/,
-  /^POST \/oauth\/(token|revoke|device)$/,
-  /^GET \/device\/[A-Za-z0-9_-]+$/,
-];
 
 /** What the app in front has found out, else the peer. */
 function addressOf(request: IncomingMessage): string {

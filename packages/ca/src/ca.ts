@@ -10,9 +10,9 @@ import type {
 } from '@beacon/server';
 import type { HostCa, UserCa } from '@beacon/ssh/sign-certificate';
 import type { Caller } from './access-token.ts';
-import type { Service } from './configuration.ts';
 import type { OauthTables } from './oauth-store.ts';
 import type { ProofTables } from './proof-store.ts';
+import type { Service } from './services-configuration.ts';
 import type { Sessions } from './session.ts';
 import type { SessionTables } from './session-store.ts';
 import type { SignInTables } from './sign-in-store.ts';

@@ -11,7 +11,7 @@ import {
   recordMigrations,
   verifyRecords,
 } from '@beacon/server';
-import { type CaConfiguration, readCaConfiguration, readServices } from './configuration.ts';
+import { type CaConfiguration, readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
@@ -25,6 +25,7 @@ import {
   readStore,
   tlsFiles,
 } from './load.ts';
+import { readServices } from './services-configuration.ts';
 
 export interface CheckResult {
   readonly check: string;

@@ -15,7 +15,8 @@ import {
   pageHeaders,
   renderPage,
 } from './authorization-pages.ts';
-import { type ProviderPages, paths } from './authorization-provider.ts';
+import { paths } from './authorization-paths.ts';
+import type { ProviderPages } from './authorization-provider.ts';
 import type { BrowserRequest } from './github-sign-in.ts';
 import { type OauthService, purposesOf } from './oauth-client.ts';
 import type { SignInStore } from './sign-in-store.ts';

@@ -6,7 +6,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Provider } from 'oidc-provider';
 import { consentPage, messagePage, type Page } from './authorization-pages.ts';
-import { paths } from './authorization-provider.ts';
+import { paths } from './authorization-paths.ts';
 import { readForm } from './form.ts';
 import type { BrowserRequest, GithubSignIn, SignIn, SignInPurpose } from './github-sign-in.ts';
 import { type OauthService, purposesOf, SCOPE } from './oauth-client.ts';

@@ -11,17 +11,14 @@ import {
   storageFailure,
   type TlsFiles,
 } from '@beacon/server';
-import {
-  type CaConfiguration,
-  readCaConfiguration,
-  readInventoryFile,
-  readServices,
-} from './configuration.ts';
+import { type CaConfiguration, readCaConfiguration } from './configuration.ts';
 import type { CaOptions } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
+import { readInventoryFile } from './policy-configuration.ts';
 import type { RuleFiles } from './rules.ts';
+import { readServices } from './services-configuration.ts';
 import { packageVersion } from './version.ts';
 
 const MAX_POLICY_BYTES = 1024 * 1024;

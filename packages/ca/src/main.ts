@@ -16,7 +16,7 @@ import {
   usage,
 } from './arguments.ts';
 import { checkCa } from './check.ts';
-import { caConfiguration, chosen, readServices } from './configuration.ts';
+import { caConfiguration, chosen } from './configuration.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { makeTokenKeyFile, publicTokenKey } from './keys.ts';
@@ -25,6 +25,7 @@ import { readableFailure } from './readable-failure.ts';
 import { untilReady } from './ready.ts';
 import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
+import { readServices } from './services-configuration.ts';
 import { backup, recordsErase, recordsVerify, restore } from './store-commands.ts';
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;

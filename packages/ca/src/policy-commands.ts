@@ -1,8 +1,8 @@
 /** `policy check|test`: policies, inventory and cases as files, without a CA. */
 import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
 import { beside, print, printJson, read, talk, usage } from './arguments.ts';
-import { readCases } from './configuration.ts';
 import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
+import { readCases } from './policy-configuration.ts';
 
 function policyEngine(values: { policy?: string; inventory?: string }) {
   const inventory = readInventory(values.inventory ?? beside(undefined, 'inventory.yaml'));

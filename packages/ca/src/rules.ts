@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { createPolicyEngine, type Inventory, type PolicyEngine, type PolicyFile } from '@beacon/policy';
 import { type RecordEntry, type Records, ServerError } from '@beacon/server';
 import type { Ca, Tables, Tx } from './ca.ts';
-import type { Service } from './configuration.ts';
+import type { Service } from './services-configuration.ts';
 import { readCounter, setCounter } from './store.ts';
 
 export interface RuleFiles {

@@ -1,8 +1,8 @@
 /** What the reviewed services file lets a service do; the command line is a client of its own that people run themselves. */
 import type { Ca } from './ca.ts';
-import type { Service } from './configuration.ts';
 import { CaError } from './error.ts';
 import { COMMAND_LINE_CLIENT } from './oauth-client.ts';
+import type { Service } from './services-configuration.ts';
 
 export type ServiceRight = Service['may'][number];
 

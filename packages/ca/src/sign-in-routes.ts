@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GitHub } from '@beacon/github';
 import type { GroupCommit, Log, Records, RecordTables } from '@beacon/server';
 import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
-import { paths } from './authorization-provider.ts';
+import { paths } from './authorization-paths.ts';
 import type { BrowserHandler } from './browser-session.ts';
 import type { DevicePages } from './device-pages.ts';
 import {

@@ -1,6 +1,6 @@
 /** Policy, inventory and services replaced while the CA serves. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Service } from '../src/configuration.ts';
+import type { Service } from '../src/services-configuration.ts';
 import { inventory, type LoggedIn, policyText, refusal, SmallCa } from './small-ca.ts';
 
 const ADA_ALONE = policyText.replace(/@id\("web-team-logs-in"\)[\s\S]*?;\n/, '');

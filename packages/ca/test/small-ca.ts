@@ -31,9 +31,9 @@ import { signMessage } from '@beacon/ssh/sshsig';
 import { exportJWK, generateKeyPair } from 'jose';
 import { Browser } from '../../../infra/demo/browser.ts';
 import type { Tables } from '../src/ca.ts';
-import type { Service } from '../src/configuration.ts';
 import { type CaOptions, createCa, type RunningCa } from '../src/create-ca.ts';
 import type { CaKeys } from '../src/keys.ts';
+import type { Service } from '../src/services-configuration.ts';
 
 /** Ada administers, Lin is in the team, Mallory is outside, Una's organisation wants a single sign-on of her. */
 export const PERSONS = { ada: 101, lin: 102, mallory: 103, una: 104, kim: 105, sam: 106 } as const;
