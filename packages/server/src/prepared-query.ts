@@ -5,9 +5,10 @@
  */
 import type { Compilable, CompiledQuery } from 'kysely';
 import { type Database, isShared } from './database.ts';
+import { SqliteStatements } from './sqlite.ts';
 
 /** A store or a transaction, whatever its tables. */
-export type QueriedStore = Pick<Database<unknown>, 'getExecutor' | 'executeQuery'>;
+export type QueriedStore = Pick<Database<unknown>, 'getExecutor' | 'executeQuery' | 'isTransaction'>;
 
 /** What a query answers: rows, or for one that writes, how many it wrote. */
 export interface PreparedAnswer<Row> {
@@ -51,6 +52,11 @@ export function prepareQuery<Tables, Values extends { readonly [Name in keyof Va
     const parameters = query.parameters.map((parameter) =>
       parameter instanceof Place ? values[parameter.name as keyof Values] : parameter,
     );
+    const { adapter } = store.getExecutor();
+    if (adapter instanceof SqliteStatements) {
+      const answer = adapter.run<Row>(query.sql, parameters, store.isTransaction);
+      if (answer !== undefined) return answer;
+    }
     const { rows, numAffectedRows } = await store.executeQuery<Row>({ ...query, parameters });
     return { rows, changed: Number(numAffectedRows ?? 0) };
   };
