@@ -149,8 +149,9 @@ class Store<Tables> extends Kysely<Tables> {
   }
 
   override async destroy(): Promise<void> {
-    await super.destroy();
+    // The last connection that closes tidies the log away, and one that only reads cannot.
     this.#statements.close();
+    await super.destroy();
     this.#connection.close();
     this.#ownership?.close();
   }
