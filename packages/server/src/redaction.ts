@@ -31,9 +31,15 @@ function namesSecret(key: string): boolean {
   return judged;
 }
 
-/** A copy of `value` that may be logged. */
+/** What JSON writes otherwise than it reads, so that a secret behind it would look like another word. */
+const ESCAPED = /[\u0000-\u001f"\\\u007f-\uffff]/;
+
+/** A copy of `value` for a line of JSON that {@link redactText} is still to go over. */
 export function redact(value: unknown, depth = 0): unknown {
-  if (typeof value === 'string') return redactText(value.slice(0, MAX_TEXT));
+  if (typeof value === 'string') {
+    const text = value.slice(0, MAX_TEXT);
+    return ESCAPED.test(text) ? redactText(text) : text;
+  }
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'function' || typeof value === 'symbol') return undefined;
   if (value === null || typeof value !== 'object') return value;
