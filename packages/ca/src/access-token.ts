@@ -17,6 +17,8 @@ export interface Caller {
   readonly loginName: string;
   readonly sessionId: string;
   readonly sessionEndsAt: Date;
+  /** As the session held them when the caller was looked up. */
+  readonly memberships: Session['memberships'];
   /** The client that calls for the person: a service's id, or `beacon-cli`. */
   readonly service: string;
   /** Verified, and not yet used up: `consumeProof` belongs into the commit of what is asked. */
@@ -98,6 +100,7 @@ export function createAuthenticate(options: AuthenticationOptions): Authenticate
       loginName: session.loginName,
       sessionId: session.id,
       sessionEndsAt: session.endsAt,
+      memberships: session.memberships,
       service: token.client,
       proof,
     };

@@ -28,7 +28,7 @@ export function createMemberships(options: MembershipOptions): Pick<Ca, 'members
   const reading = new Map<string, Promise<Memberships>>();
 
   async function fresh(session: Session, policy: PolicyEngine): Promise<Memberships> {
-    const kept = keptMemberships(session, policy, options);
+    const kept = keptMemberships(session.memberships, policy, options);
     if (kept !== undefined) return kept;
     const key = `${session.id} ${policy.version}`;
     const running = reading.get(key);
@@ -40,6 +40,8 @@ export function createMemberships(options: MembershipOptions): Pick<Ca, 'members
 
   return {
     async memberships(caller, policy) {
+      const kept = keptMemberships(caller.memberships, policy, options);
+      if (kept !== undefined) return kept;
       const session = await options.sessions.findAlive(caller.sessionId);
       if (session === undefined)
         throw new CaError('session-ended', 'your session has ended: run `beacon login`');
@@ -53,17 +55,17 @@ export function createMemberships(options: MembershipOptions): Pick<Ca, 'members
 }
 
 function keptMemberships(
-  session: Session,
+  stored: Session['memberships'],
   policy: PolicyEngine,
   { now }: MembershipOptions,
 ): Memberships | undefined {
-  if (session.memberships === undefined) return undefined;
-  const age = now().getTime() - session.memberships.at.getTime();
+  if (stored === undefined) return undefined;
+  const age = now().getTime() - stored.at.getTime();
   if (age < 0 || age >= MEMBERSHIPS_FRESH_MS) return undefined;
-  const kept = JSON.parse(session.memberships.text) as Kept;
+  const kept = JSON.parse(stored.text) as Kept;
   // Another policy may name a team that was not asked for.
   if (kept.policy !== policy.version) return undefined;
-  return { organizations: kept.organizations, teams: kept.teams, readAt: session.memberships.at };
+  return { organizations: kept.organizations, teams: kept.teams, readAt: stored.at };
 }
 
 async function readMemberships(

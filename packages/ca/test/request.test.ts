@@ -27,6 +27,7 @@ function callerWith(keyProof: string | undefined): Caller {
     loginName: 'x',
     sessionId: 's',
     sessionEndsAt: new Date(),
+    memberships: undefined,
     service: 'beacon-cli',
     proof,
   };
