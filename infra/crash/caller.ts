@@ -11,7 +11,7 @@ import { generateKey } from '@beacon/ssh/key';
 import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { createSigner } from '@beacon/ssh/signature';
 import { signMessage } from '@beacon/ssh/sshsig';
-import { Browser } from '../demo/browser.ts';
+import { approveLogin } from '../demo/approve-login.ts';
 
 /** How long a login is used: an access token is good for ten minutes. */
 const FRESH_MS = 480_000;
@@ -69,13 +69,7 @@ async function tryLogIn(caUrl: string, name: string): Promise<Caller> {
     resources: ['urn:beacon:ca'],
   };
   const begun = await startDeviceLogin(client);
-  const browser = new Browser();
-  let page = await browser.get(begun.verificationUri);
-  for (let steps = 0; steps < 8 && !page.html.includes('Your terminal is signed in'); steps += 1) {
-    if (!page.url.startsWith(caUrl)) page = await browser.submit(page, { person: name });
-    else if (/name="confirm"/.test(page.html)) page = await browser.submit(page, { confirm: 'yes' });
-    else page = await browser.submit(page, { user_code: begun.userCode });
-  }
+  await approveLogin(begun, name);
   const tokens = await finishDeviceLogin(client, { ...begun, intervalMs: 0 });
   return { name, key, token: tokens.accessToken, since: Date.now() };
 }

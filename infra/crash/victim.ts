@@ -5,12 +5,13 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Standin, startStandin } from '@beacon/github-standin';
 import type { DatabaseOptions } from '@beacon/server';
+import { makeKeysCheap } from '../../packages/ca/test/cheap-keys.ts';
+import { freePort } from '../demo/free-port.ts';
 
 const BEACON = join(import.meta.dirname, '..', '..', 'packages', 'cli', 'bin', 'beacon.js');
 const CLIENT_ID = 'Iv1.crash000000000';
@@ -84,22 +85,7 @@ export class Victim {
     const at = (name: string) => join(ca, name);
     const secret = { mode: 0o600 };
     writeFileSync(at('keys/github_client_secret'), CLIENT_SECRET, secret);
-    const passphrase = readFileSync(at('keys/passphrase'), 'utf8').trim();
-    for (const name of ['user_ca', 'host_ca']) {
-      rmSync(at(`keys/${name}`));
-      rmSync(at(`keys/${name}.pub`));
-      execFileSync('ssh-keygen', [
-        '-q',
-        '-t',
-        'ed25519',
-        '-a',
-        '1',
-        '-N',
-        passphrase,
-        '-f',
-        at(`keys/${name}`),
-      ]);
-    }
+    makeKeysCheap(ca);
     appendFileSync(
       at('policy/policy.cedar'),
       `${POLICY}
@@ -184,12 +170,4 @@ permit (
     await this.standin.close();
     if (!keep) rmSync(this.folder, { recursive: true, force: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -22,6 +21,7 @@ import {
   signUserCertificate,
 } from '@beacon/ssh';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { freePort } from '../demo/free-port.ts';
 
 const HOST = 'build-01';
 const LOGIN = userInfo().username;
@@ -52,14 +52,6 @@ const writeRevocations = (...serials: bigint[]): void =>
       authorities: [{ ca: userCa.publicKey, serials, keyIds: [] }],
     }),
   );
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 /** A fresh certificate for this signer's key, alone in an agent. */
 async function openAgentFor(signer: Signer): Promise<Agent> {

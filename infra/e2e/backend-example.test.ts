@@ -2,7 +2,6 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -21,6 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createBackend } from '../../docs/examples/backend.ts';
 import { Browser } from '../demo/browser.ts';
 import { programOf } from '../demo/checks.ts';
+import { freePort } from '../demo/free-port.ts';
 import { approve, logIn } from '../demo/login.ts';
 import { type DemoHost, Stage } from '../demo/stage.ts';
 
@@ -253,12 +253,4 @@ function cookies(browser: Browser, origin: string, answer?: Response): string {
     jar.set(name, value);
   }
   return [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

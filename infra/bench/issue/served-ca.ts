@@ -13,7 +13,6 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,6 +30,7 @@ import {
 import { type Standin, startStandin } from '@beacon/github-standin';
 import { generateKey } from '@beacon/ssh/key';
 import { formatPublicKeyLine } from '@beacon/ssh/public-key';
+import { freePort } from '../../demo/free-port.ts';
 import { approve } from '../../demo/login.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -294,12 +294,4 @@ function readStartFlags(): string[] {
   const [, flags] = /^ExecStart=\S+ ((?:--\S+ )*)\S+beacon\.js /m.exec(unit) ?? [];
   if (flags === undefined) throw new Error('beacon-ca.service has no ExecStart that starts beacon.js');
   return flags.split(' ').filter((flag) => flag !== '');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

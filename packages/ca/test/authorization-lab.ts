@@ -20,6 +20,7 @@ import {
 } from '@beacon/server';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { sql } from 'kysely';
+import { freePort } from '../../../infra/demo/free-port.ts';
 import type { Caller } from '../src/access-token.ts';
 import {
   type AuthorizationServer,
@@ -485,13 +486,4 @@ export async function makeService(
       };
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise<void>((resolve) => probe.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

@@ -1,9 +1,9 @@
 /** A CA's folder as `beacon ca init` makes it, in a temporary place, ready for `serve`: its App's id and secret are set. */
-import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { initCa } from '../src/init.ts';
+import { makeKeysCheap } from './cheap-keys.ts';
 
 export interface MadeCa {
   readonly folder: string;
@@ -24,22 +24,7 @@ export function copyCa(made: MadeCa): MadeCa {
 /** Like `init`'s, but with keys whose passphrase costs one round: opening and making them takes no half a second. */
 export async function makeCheapCa(change: Partial<Parameters<typeof initCa>[0]> = {}): Promise<MadeCa> {
   const made = await makeCa(change);
-  const passphrase = readFileSync(made.at('keys/passphrase'), 'utf8').trim();
-  for (const name of ['user_ca', 'host_ca']) {
-    rmSync(made.at(`keys/${name}`));
-    rmSync(made.at(`keys/${name}.pub`));
-    execFileSync('ssh-keygen', [
-      '-q',
-      '-t',
-      'ed25519',
-      '-a',
-      '1',
-      '-N',
-      passphrase,
-      '-f',
-      made.at(`keys/${name}`),
-    ]);
-  }
+  makeKeysCheap(made.folder);
   return made;
 }
 

@@ -29,7 +29,7 @@ import { createHostCa, createUserCa } from '@beacon/ssh/sign-certificate';
 import { createSigner, type Signer } from '@beacon/ssh/signature';
 import { signMessage } from '@beacon/ssh/sshsig';
 import { exportJWK, generateKeyPair } from 'jose';
-import { Browser } from '../../../infra/demo/browser.ts';
+import { approveLogin } from '../../../infra/demo/approve-login.ts';
 import type { Tables } from '../src/ca.ts';
 import { type CaOptions, createCa, type RunningCa } from '../src/create-ca.ts';
 import type { CaKeys } from '../src/keys.ts';
@@ -327,14 +327,7 @@ export class SmallCa {
     const metadata = await discoverCa(this.url);
     const client = { metadata, clientId: 'beacon-cli', proofKey, resources };
     const login = await startDeviceLogin(client);
-    const browser = new Browser();
-    let page = await browser.get(login.verificationUri);
-    for (let steps = 0; steps < 8 && !page.html.includes('Your terminal is signed in'); steps += 1) {
-      if (page.url.startsWith(this.standin.url)) page = await browser.submit(page, { person: name });
-      else if (/name="confirm"/.test(page.html)) page = await browser.submit(page, { confirm: 'yes' });
-      else page = await browser.submit(page, { user_code: login.userCode });
-    }
-    if (!page.html.includes('Your terminal is signed in')) throw new Error(`${page.status} ${page.html}`);
+    await approveLogin(login, name);
     const tokens = await finishDeviceLogin(client, { ...login, intervalMs: 0 });
     const { privateKey } = proofKey;
     this.canaries.push(

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +20,8 @@ import { formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { createSigner, type Signer } from '@beacon/ssh/signature';
 import { signMessage } from '@beacon/ssh/sshsig';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Browser } from '../../../infra/demo/browser.ts';
+import { approveLogin } from '../../../infra/demo/approve-login.ts';
+import { freePort } from '../../../infra/demo/free-port.ts';
 import { type Cluster, startCluster } from '../../server/test/postgres.ts';
 import type { Tables } from '../src/ca.ts';
 import { initCa } from '../src/init.ts';
@@ -172,13 +172,7 @@ async function login(name: string): Promise<Person> {
     resources: ['urn:beacon:ca'],
   };
   const begun = await startDeviceLogin(client);
-  const browser = new Browser();
-  let page = await browser.get(begun.verificationUri);
-  for (let steps = 0; steps < 8 && !page.html.includes('Your terminal is signed in'); steps += 1) {
-    if (page.url.startsWith(standin.url)) page = await browser.submit(page, { person: name });
-    else if (/name="confirm"/.test(page.html)) page = await browser.submit(page, { confirm: 'yes' });
-    else page = await browser.submit(page, { user_code: begun.userCode });
-  }
+  await approveLogin(begun, name);
   const tokens = await finishDeviceLogin(client, { ...begun, intervalMs: 0 });
   return { key, token: tokens.accessToken, signer: newSigner() };
 }
@@ -319,13 +313,4 @@ async function check(issued: readonly Issued[]): Promise<void> {
 
 function newSigner(): Signer {
   return createSigner(generateKey('ssh-ed25519').privateKey);
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise<void>((resolve) => probe.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

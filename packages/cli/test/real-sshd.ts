@@ -5,13 +5,14 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { formatCertificateLine } from '@beacon/ssh/certificate';
 import { formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { type HostCa, signHostCertificate, type UserCa } from '@beacon/ssh/sign-certificate';
+import { freePort } from '../../../infra/demo/free-port.ts';
 
 export interface RealSshd {
   readonly port: number;
@@ -95,14 +96,6 @@ export async function startSshd(options: {
       rmSync(directory, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function answers(port: number): Promise<boolean> {

@@ -5,6 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
+import { freePort } from '../../../infra/demo/free-port.ts';
 import { openDatabase } from '../src/index.ts';
 import { type Cluster, startCluster } from './postgres-cluster.ts';
 import { codeOf, temporaryFolder } from './temporary.ts';
@@ -43,14 +44,6 @@ function fresh(name: string): string[] {
 
 function selfSigned(name: string): string[] {
   return ['-x509', ...fresh(name), '-days', '2', '-out', at(`${name}.pem`)];
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port: free } = probe.address() as AddressInfo;
-  await new Promise<void>((resolve) => probe.close(() => resolve()));
-  return free;
 }
 
 function urlTo(host: string, parameters: string, to = port): string {
