@@ -20,10 +20,11 @@ const MAX_EXPOSURE = 1.5;
 const ADDED_POLICY = `@id("added")
 permit (principal == Person::"github:1", action == Action::"ca.records", resource);
 `;
-const KINDS = `
+/** One column of the CA's store, a value a line. */
+const QUERY = (query: string) => `
 import { DatabaseSync } from 'node:sqlite';
 const store = new DatabaseSync('/var/lib/beacon-ca/ca.db', { readOnly: true });
-process.stdout.write(store.prepare('select kind from records order by seq').all().map(({ kind }) => kind).join(' '));
+process.stdout.write(store.prepare(${JSON.stringify(query)}).all().map((row) => Object.values(row)[0]).join('\\n'));
 `;
 
 (why === undefined ? describe : describe.skip)('the CA as a service', () => {
@@ -59,10 +60,9 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
 
   const property = async (name: string) =>
     (await host.run(['systemctl', 'show', '--property', name, '--value', 'beacon-ca'])).trim();
-  const kinds = async () =>
-    (await host.run(['/opt/beacon/current/bin/node', '--input-type=module', '-'], { input: KINDS })).split(
-      ' ',
-    );
+  const queried = (query: string) =>
+    host.run(['/opt/beacon/current/bin/node', '--input-type=module', '-'], { input: QUERY(query) });
+  const kinds = async () => (await queried('select kind from records order by seq')).split('\n');
   const readyz = async () =>
     JSON.parse(await host.run(['curl', '-s', 'http://127.0.0.1:8443/readyz'])) as Record<string, unknown>;
   const rulesLoaded = async () => (await kinds()).filter((kind) => kind === 'rules-loaded').length;
@@ -194,30 +194,55 @@ process.stdout.write(store.prepare('select kind from records order by seq').all(
     expect(await readyz()).toMatchObject({ status: 'ok' });
   }, 120_000);
 
-  test('leaves a store that a newer version has changed as it is, and waits for a person', async () => {
+  test('is upgraded as the documents say; the older version refuses the store of the newer, and takes the backup', async () => {
+    const old = basename(archive.file, '.tar');
+    const next = 'beacon-server-99.0.0-linux-x64';
+    const switchTo = (folder: string) => host.run(['ln', '-sfn', folder, '/opt/beacon/current']);
+    const version = async () =>
+      (await queried("select version from schema_version where name = 'ca'")).trim();
+    const before = await kinds();
+    const versionBefore = Number(await version());
+
+    // The next version: this one, and one more step for the CA's tables.
+    await host.script(`cp -a /opt/beacon/${old} /opt/beacon/${next}`);
+    await host.script(`cat >> /opt/beacon/${next}/packages/ca/dist/store.js <<'JS'
+
+caMigrations.steps.push((database) => database.schema.createTable('of_tomorrow').addColumn('id', 'text').execute());
+JS`);
+    await host.script(`
+      CREDENTIALS_DIRECTORY=/etc/beacon-ca/keys /opt/beacon/${next}/bin/beacon ca check
+      beacon ca backup --out /root/before-99.db
+    `);
+    await switchTo(next);
+    await host.run(['systemctl', 'restart', 'beacon-ca']);
+    expect(await readyz()).toMatchObject({ status: 'ok' });
+    expect(Number(await version())).toBe(versionBefore + 1);
+    expect((await kinds()).slice(0, before.length)).toEqual(before);
+    const beside = await host.run(['sh', '-c', 'ls /var/lib/beacon-ca']);
+    expect(beside).toMatch(/^ca\.db\.before-/m);
+
+    await switchTo(old);
     await host.run(['systemctl', 'stop', 'beacon-ca']);
-    const setVersion = (change: string) =>
-      host.run(['/opt/beacon/current/bin/node', '--input-type=module', '-'], {
-        input: `import { DatabaseSync } from 'node:sqlite';
-          new DatabaseSync('/var/lib/beacon-ca/ca.db').exec("update schema_version set version = version ${change} where name = 'ca'");`,
-      });
     const sum = () => host.run(['sha256sum', '/var/lib/beacon-ca/ca.db']);
-    await setVersion('+ 1');
-    const before = await sum();
+    const newer = await sum();
     expect((await host.exec(['systemctl', 'start', 'beacon-ca'])).status).not.toBe(0);
     // Longer than RestartSec.
     await delay(3_000);
-    expect([
-      await property('ActiveState'),
-      await property('ExecMainStatus'),
-      await property('NRestarts'),
-    ]).toEqual(['failed', '64', '0']);
-    expect(await host.run(['journalctl', '-u', 'beacon-ca', '-n', '5', '-o', 'cat'])).toContain(
+    const stands = [await property('ActiveState'), await property('ExecMainStatus')];
+    expect([...stands, await property('NRestarts')]).toEqual(['failed', '64', '0']);
+    expect(await host.run(['journalctl', '-u', 'beacon-ca', '-n', '20', '-o', 'cat'])).toContain(
       'run the newer program',
     );
-    expect(await sum()).toBe(before);
-    await setVersion('- 1');
-    await host.run(['systemctl', 'start', 'beacon-ca']);
+    expect(await sum()).toBe(newer);
+
+    await host.script(`
+      mkdir /root/newer && mv /var/lib/beacon-ca/ca.db* /root/newer/
+      beacon ca restore --from /root/before-99.db
+      chown -R beacon-ca: /var/lib/beacon-ca
+      systemctl reset-failed beacon-ca
+      systemctl start beacon-ca
+    `);
     expect(await readyz()).toMatchObject({ status: 'ok' });
-  }, 120_000);
+    expect(await kinds()).toEqual([...before, 'restored']);
+  }, 180_000);
 });
