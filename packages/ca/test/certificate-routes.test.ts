@@ -110,34 +110,52 @@ describe('one certificate', () => {
   );
 });
 
+/** Something for each place of a path. */
+const NAMED: Readonly<Record<string, string>> = {
+  hosts: 'web-01',
+  certificates: '1',
+  sessions: '0'.repeat(26),
+  persons: 'github:102',
+};
+
 describe('every route', () => {
   test('T4: takes an access token for the CA, and no other kind of token', async () => {
     const there = await ca.login('lin', ['urn:beacon:broker:portal', 'urn:beacon:ca']);
     expect(there.accessToken).toContain('.');
     const portal = await ca.loginAtPortal('lin');
-    const routes = [
-      ['GET', '/v1/hosts'],
-      ['GET', '/v1/certificates'],
-      ['GET', '/v1/records'],
-      ['GET', '/v1/sessions/current'],
-    ] as const;
+    const described = (await ca.send('GET', '/openapi.json')).body['paths'] as Record<
+      string,
+      Record<string, { security?: unknown[] }>
+    >;
+    const routes = Object.entries(described).flatMap(([path, methods]) =>
+      Object.entries(methods)
+        .filter(([, { security }]) => (security ?? []).length > 0)
+        .map(
+          ([method]) =>
+            [method.toUpperCase(), path.replace(/(\w+)\/\{\w+\}/, (_, of) => `${of}/${NAMED[of]}`)] as const,
+        ),
+    );
+    expect(routes.length).toBeGreaterThan(12);
     for (const [method, path] of routes) {
+      const body = method === 'POST' ? { v: 1 } : undefined;
       for (const accessToken of [
         there.accessToken,
         there.refreshToken,
         lin.refreshToken,
         'beacon-cli'.repeat(4),
       ])
-        expect(refusal(await ca.ask({ ...there, accessToken }, method, path))).toEqual({
+        expect(refusal(await ca.ask({ ...there, accessToken }, method, path, body))).toEqual({
           status: 401,
           code: 'token-invalid',
         });
       // Another's token with one's own key, and one's own with another's.
-      expect(refusal(await ca.ask({ ...lin, accessToken: portal.accessToken }, method, path))).toMatchObject({
+      expect(
+        refusal(await ca.ask({ ...lin, accessToken: portal.accessToken }, method, path, body)),
+      ).toMatchObject({
         code: 'proof-invalid',
       });
       const bearer = { authorization: `Bearer ${lin.accessToken}` };
-      expect(refusal(await ca.ask(lin, method, path, undefined, { headers: bearer }))).toMatchObject({
+      expect(refusal(await ca.ask(lin, method, path, body, { headers: bearer }))).toMatchObject({
         status: 401,
       });
     }

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { parseInventory } from '@beacon/policy';
 import { parseCertificateLine } from '@beacon/ssh/certificate';
 import { generateKey } from '@beacon/ssh/key';
 import { optionText } from '@beacon/ssh/options';
@@ -110,17 +111,20 @@ describe('a personal certificate', () => {
   });
 
   test('A16: nothing of a person’s or a host’s names is put into a certificate', async () => {
-    const hostile = 'x","permit-X11-forwarding":"","a":"\n force-command=id {{.Token}}';
+    const hostile = 'x","permit-X11-forwarding":"","a":" force-command=id {{.Token}}';
     ca.standin.state.renamePerson(PERSONS.kim, hostile);
-    const kim = await ca.login(hostile as 'kim').catch(() => undefined);
+    // GitHub gives no such name, so somebody else speaks for it: nobody is signed in.
+    await expect(ca.login(hostile as 'kim')).rejects.toThrow(/GitHub does not answer as it should/);
+    ca.standin.state.renamePerson(PERSONS.kim, 'Name-Of-Kim');
+    const who = await ca.login('Name-Of-Kim' as 'kim');
+    expect((await ca.ask(who, 'GET', '/v1/sessions/current')).body['session'].name).toBe('Name-Of-Kim');
     ca.standin.state.renamePerson(PERSONS.kim, 'kim');
-    const who = kim ?? (await ca.login('kim'));
     const line: string = (await ca.sign({ ...who, person: 'github:105' })).body['certificate'];
     const certificate = parseCertificateLine(line);
     expect(certificate.keyId).toMatch(/^beacon\/[0-9a-z]{26}\/github:105$/);
     expect(certificate.extensions.map(({ name }) => name)).toEqual(['permit-pty']);
     expect(Buffer.from(line.split(' ')[1] ?? '', 'base64').toString('latin1')).not.toMatch(
-      /Token|force-command|X11/,
+      /Token|force-command|X11|Name-Of|192[.]0[.]2|env/,
     );
   });
 });
@@ -227,9 +231,16 @@ describe('a certificate for a run', () => {
       commitments: {},
       ...one,
     }));
+    const [serials, before] = [await ca.serials(), (await ca.records()).length];
     const reply = await ca.sign(portal, { commands: list });
     expect(refusal(reply)).toEqual({ status: 403, code: 'policy-denied' });
     expect(reply.body['denial'].reason.code).toBe(reason);
+    expect(await ca.serials()).toEqual(serials);
+    const left = (await ca.records()).slice(before);
+    expect(left).toMatchObject([
+      { kind: 'refused', person: 'github:102', service: 'portal', facts: { code: 'policy-denied' } },
+    ]);
+    expect(String(left[0]?.facts?.['denial'])).toContain(`"code":"${reason}"`);
   });
 
   test('P2: the command line’s runs do not pass a policy that names the portal', async () => {
@@ -247,19 +258,34 @@ describe('a certificate for a run', () => {
   });
 
   test('refuses a grant over 8 KiB and keeps a record of it', async () => {
-    const undo = {
-      command: 'runner.remove',
-      params: '{"name":"r"}',
-      salt: encode(Buffer.alloc(32)),
-      commitments: {},
-    };
-    const long = Array.from({ length: 32 }, (_, index) => ({
-      ...undo,
-      command: `c${'x'.repeat(200)}${index}`,
-      undo,
-    }));
-    const reply = await ca.sign(portal, { commands: long });
-    expect([400, 403]).toContain(reply.status);
+    const names = Array.from({ length: 32 }, (_, index) => `c${'x'.repeat(55)}${index}`);
+    const wide = await SmallCa.start();
+    try {
+      const commands = Object.fromEntries(names.map((name) => [name, { undo: name, params: {} }]));
+      const text = `permit (principal, action in [${names.map((name) => `Action::"${name}"`).join(', ')}], resource);`;
+      await wide.restart({
+        inventory: parseInventory({ version: 1, commands }),
+        policies: [{ name: 'a.cedar', text }],
+      });
+      const who = await wide.loginAtPortal('lin');
+      const one = (command: string) => ({
+        command,
+        params: '{}',
+        salt: encode(Buffer.alloc(32)),
+        commitments: {},
+      });
+      const asked = names.map((name) => ({ ...one(name), undo: one(name) }));
+      expect((await wide.sign(who, { commands: asked.slice(0, 16) })).status).toBe(201);
+      const [serials, before] = [await wide.serials(), (await wide.records()).length];
+      const reply = await wide.sign(who, { commands: asked });
+      expect(refusal(reply)).toEqual({ status: 400, code: 'grant-too-long' });
+      expect(await wide.serials()).toEqual(serials);
+      expect((await wide.records()).slice(before)).toMatchObject([
+        { kind: 'refused', facts: { code: 'grant-too-long' } },
+      ]);
+    } finally {
+      await wide.close();
+    }
   });
 });
 

@@ -58,9 +58,9 @@ describe('encodeSerials and decodeSerials', () => {
 
   test('K7: a million scattered serials are written and read in seconds', () => {
     const serials = sequence(1_000_000, scattered);
-    const start = performance.now();
+    const start = process.cpuUsage();
     const krl = decodeKrl(list(serials));
-    expect(performance.now() - start).toBeLessThan(20_000);
+    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(20);
     const read = krl.authorities[0]?.serials ?? [];
     expect(serials.every((serial, index) => index % 7 !== 0 || hasSerial(read, serial))).toBe(true);
   });
