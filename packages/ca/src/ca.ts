@@ -12,11 +12,11 @@ import type { HostCa, UserCa } from '@beacon/ssh/sign-certificate';
 import type { Caller } from './access-token.ts';
 import type { OauthTables } from './oauth-store.ts';
 import type { ProofTables } from './proof-store.ts';
+import type { CaTables } from './rows.ts';
 import type { Service } from './services-configuration.ts';
 import type { Sessions } from './session.ts';
 import type { SessionTables } from './session-store.ts';
 import type { SignInTables } from './sign-in-store.ts';
-import type { CaTables } from './store.ts';
 
 export type Tables = CaTables & SessionTables & OauthTables & ProofTables & SignInTables & RecordTables;
 export type Store = Database<Tables>;

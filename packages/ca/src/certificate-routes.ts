@@ -20,7 +20,8 @@ import { CaError } from './error.ts';
 import { issueCertificate } from './issue.ts';
 import { createKrl } from './krl.ts';
 import { revoke } from './revoke.ts';
-import { type CertificateRow, storedSerial } from './store.ts';
+import type { CertificateRow } from './rows.ts';
+import { storedSerial } from './store.ts';
 
 export function certificateRoutes(ca: Ca): readonly Route[] {
   const krl = createKrl(ca);

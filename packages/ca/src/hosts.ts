@@ -10,7 +10,8 @@ import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
 import { readSubjectKey } from './request.ts';
-import { type HostRow, lastHostRecord, nextSerial, readHost, storedSerial } from './store.ts';
+import type { HostRow } from './rows.ts';
+import { lastHostRecord, nextSerial, readHost, storedSerial } from './store.ts';
 import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
 import { write } from './write.ts';
 

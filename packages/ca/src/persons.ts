@@ -4,7 +4,8 @@ import type { Caller } from './access-token.ts';
 import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable } from './ca.ts';
-import { type DisabledPersonRow, lastPersonRecord } from './store.ts';
+import type { DisabledPersonRow } from './rows.ts';
+import { lastPersonRecord } from './store.ts';
 import { write } from './write.ts';
 
 const findDisabled = prepareQuery((store: Readable, values: { person: string }) =>

@@ -8,7 +8,8 @@ import type { Caller } from './access-token.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
-import { bumpCounter, type CertificateRow, storedSerial } from './store.ts';
+import type { CertificateRow } from './rows.ts';
+import { bumpCounter, storedSerial } from './store.ts';
 import { write } from './write.ts';
 
 /** Throws CaError: denied unless all that matches is the caller's own or policy gives `ca.revoke`; `…-unknown`. */
