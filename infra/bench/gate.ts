@@ -1,23 +1,23 @@
 /**
- * What a gate costs, on a lab host over a real sshd: a whole ssh call to the first byte of `hello`, beside the same call to
- * a bare forced command and beside the runtime's own `node -e 0`; commands a second through one session; memory of a
- * session, idle and while a command writes a gigabyte; and how long after its revocation a command still runs. Needs root
- * and half a minute. Prints a table and, last, one JSON line.
+ * What a gate costs, on a lab host over a real sshd: a whole ssh call to the first byte of `hello`, less the same call (the
+ * same certificate, checked by the same principals command) to a bare forced `echo`, beside the runtime's own `node -e 0`;
+ * the same less a call with a plain key; commands a second through one session; memory of a session, idle and while a
+ * command writes a gigabyte; and how long after its revocation a command still runs. Needs root and half a minute. Prints
+ * a table and, last, one JSON line.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { formatPublicKeyLine } from '@beacon/ssh';
+import { formatPublicKeyLine, type PublicKey } from '@beacon/ssh';
 import { GateConnection } from '../lab/gate-connection.ts';
-import { GateHost } from '../lab/gate-host.ts';
+import { GATE_PROCESS, GateHost } from '../lab/gate-host.ts';
 import { Lab } from '../lab/lab.ts';
 import { whyNoLab } from '../lab/possible.ts';
-import { type Asked, invocation } from '../lab/throw-away-ca.ts';
+import { type Asked, type Certified, invocation } from '../lab/throw-away-ca.ts';
 
 const CALLS = Number(process.argv[2] ?? 15);
 const COMMANDS = 40;
-const GATE = '^/usr/lib/beacon/node /usr/lib/beacon/gate$';
 
 const why = whyNoLab();
 if (why !== undefined) throw new Error(why);
@@ -58,37 +58,59 @@ async function measure(host: GateHost): Promise<Record<string, number>> {
   };
 }
 
-async function latency(host: GateHost): Promise<Record<string, number>> {
-  const bare = await host.ca.certify([]);
-  await host.lab.script(
-    'useradd --create-home --shell /bin/sh bare; usermod -p "*" bare; install -d -m 700 -o bare ~bare/.ssh',
-  );
-  const line = `restrict,command="echo '{\\"v\\":1,\\"event\\":\\"alive\\"}'" ${formatPublicKeyLine(bare.key.publicKey)}\n`;
+/** A login `bare` that the beacon login's certificates enter by the same checks, and a plain key: both lead to `echo`. */
+async function addBareLogin(host: GateHost, key: PublicKey): Promise<void> {
+  const echo = await host.command('alive', `echo '{"v":1,"event":"alive"}'`);
+  await host.lab.script(`
+    useradd --create-home --shell /bin/sh bare; usermod -p '*' bare; install -d -m 700 -o bare ~bare/.ssh
+    sed 's/^Match User beacon/Match User bare/; s,beacon/principals ,beacon/principals-bare ,; /AuthorizedKeysFile/d' \\
+      /etc/ssh/sshd_config.d/10-beacon.conf >/etc/ssh/sshd_config.d/20-bare.conf
+  `);
+  const bare = (await host.lab.run(['cat', '/usr/lib/beacon/principals']))
+    .replace('[ "$1" = "$login" ]', '[ "$1" = bare ]')
+    .replace('command="beacon-gate %s"', `command="${echo}"`)
+    .replace(`' "$certificate" "$login"`, `' "$login"`);
+  await host.lab.write('/usr/lib/beacon/principals-bare', bare, { mode: 0o755 });
+  const line = `restrict,command="${echo}" ${formatPublicKeyLine(key)}\n`;
   await host.lab.write('/home/bare/.ssh/authorized_keys', line, { owner: 'bare' });
-  const [bareMs, gateMs, nodeMs]: [number[], number[], number[]] = [[], [], []];
+  await host.lab.script('sshd -t; systemctl reload ssh');
+}
+
+async function latency(host: GateHost): Promise<Record<string, number>> {
+  const plain = await host.ca.certify([]);
+  await addBareLogin(host, plain.key.publicKey);
+  const first = async (login: string, certified: Certified): Promise<number> => {
+    let opened: GateConnection | undefined;
+    const ms = await timed(async () => {
+      opened = await GateConnection.open(host.lab, certified, { login });
+      await opened.find((event): event is typeof event => event.event === 'alive' || event.event === 'hello');
+    });
+    await opened?.kill();
+    return ms;
+  };
+  const times = { key: [] as number[], bare: [] as number[], gate: [] as number[], node: [] as number[] };
   for (let call = 0; call < CALLS; call++) {
-    const certified = await host.ca.certify([]);
-    const first = async (login: string, with_: typeof certified) => {
-      const connection = await GateConnection.open(host.lab, with_, { login });
-      await connection.find(
-        (event): event is typeof event => event.event === 'alive' || event.event === 'hello',
-      );
-      return connection;
-    };
-    let opened: GateConnection[] = [];
-    bareMs.push(await timed(async () => opened.push(await first('bare', bare))));
-    gateMs.push(await timed(async () => opened.push(await first('beacon', certified))));
-    for (const connection of opened) await connection.kill();
-    opened = [];
-    nodeMs.push(
+    // A certificate of another CA is passed over: the plain key is what enters.
+    times.key.push(await first('bare', await host.ca.certify([], { key: plain.key, ca: host.ca.rootKey })));
+    times.bare.push(await first('bare', await host.ca.certify([])));
+    times.gate.push(await first('beacon', await host.ca.certify([])));
+    times.node.push(
       await timed(() => new Promise((resolve) => spawn(process.execPath, ['-e', '0']).on('close', resolve))),
     );
   }
+  const [key, bare, gate, node] = [times.key, times.bare, times.gate, times.node].map(median) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   return {
-    bare_ms: round(median(bareMs)),
-    gate_ms: round(median(gateMs)),
-    gate_alone_ms: round(median(gateMs) - median(bareMs)),
-    node_ms: round(median(nodeMs)),
+    plain_key_ms: round(key),
+    bare_ms: round(bare),
+    gate_ms: round(gate),
+    gate_alone_ms: round(gate - bare),
+    node_ms: round(node),
+    gate_alone_over_node: round((gate - bare) / node),
   };
 }
 
@@ -108,7 +130,13 @@ async function memory(host: GateHost): Promise<Record<string, number>> {
   const connection = await GateConnection.open(host.lab, await host.ca.certify([flood]));
   await connection.hello();
   const mebibytes = async (field: string): Promise<number> => {
-    const text = await host.lab.run(['sh', '-c', `grep ${field} /proc/$(pgrep -f "$1")/status`, 'sh', GATE]);
+    const text = await host.lab.run([
+      'sh',
+      '-c',
+      `grep ${field} /proc/$(pgrep -f "$1")/status`,
+      'sh',
+      GATE_PROCESS,
+    ]);
     return round(Number(/\d+/.exec(text)) / 1_024);
   };
   const idle = await mebibytes('VmRSS');

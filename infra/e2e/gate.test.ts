@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { GateEvent } from '@beacon/protocol/gate-event';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { type ConnectOptions, GateConnection } from '../lab/gate-connection.ts';
-import { GateHost } from '../lab/gate-host.ts';
+import { GATE_PROCESS, GateHost } from '../lab/gate-host.ts';
 import { Lab } from '../lab/lab.ts';
 import { whyNoLab } from '../lab/possible.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
@@ -233,7 +233,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
 
     test('when the gate itself is killed, without anybody connecting again', async () => {
       const { connection, grant } = await begin();
-      await host.lab.run(['pkill', '-KILL', '-f', '^/usr/lib/beacon/node /usr/lib/beacon/gate$']);
+      await host.lab.run(['pkill', '-KILL', '-f', GATE_PROCESS]);
       await until(all);
       await connection.ended;
       for (let tries = 0; tries < 50 && !(await kinds(grant.grant)).includes('session-closed'); tries++)

@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatHostIdentity } from '@beacon/protocol/trust';
-import { bundleGate, HOST_RUNTIME } from '../../scripts/bundle-gate.ts';
+import { bundleGate, GATE_FILES, HOST_RUNTIME } from '../../scripts/bundle-gate.ts';
 import type { Lab } from './lab.ts';
 import type { LabHost } from './lab-host.ts';
 import type { GateTarget, ManagedHost } from './managed-host.ts';
@@ -16,6 +16,8 @@ import { lineOf, type PublishOptions, ThrowAwayCa } from './throw-away-ca.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 const FILES = join(ROOT, 'packages/gate/files');
 export const LOGIN = 'beacon';
+/** What `pgrep -f` finds gates by. */
+export const GATE_PROCESS = `^${HOST_RUNTIME} /usr/lib/beacon/gate$`;
 
 /** What is done once on a host that has just started. Pool accounts are `beacon-r-1` to `beacon-r-3`. */
 const PREPARE = `
@@ -120,7 +122,9 @@ export class GateHost implements ManagedHost {
     try {
       const bundle = join(folder, 'gate');
       await bundleGate(bundle);
-      await this.lab.copyIn(bundle, '/usr/lib/beacon/gate', { mode: 0o755 });
+      for (const suffix of GATE_FILES) {
+        await this.lab.copyIn(`${bundle}${suffix}`, `/usr/lib/beacon/gate${suffix}`, { mode: 0o755 });
+      }
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

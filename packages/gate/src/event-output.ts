@@ -5,6 +5,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import { formatGateEvent, type GateEvent } from '@beacon/protocol/gate-event';
+import { createCollector } from './collector.ts';
 
 const SILENCE_MS = 10_000;
 const LARGEST_CHUNK = 32_768;
@@ -45,6 +46,7 @@ export class EventOutput {
    */
   pipe(id: number, streams: { stdout: Readable; stderr: Readable }, mostBytes: number): () => number {
     let bytes = 0;
+    const collect = createCollector();
     for (const event of ['stdout', 'stderr'] as const) {
       const stream = streams[event];
       let cut: Buffer = Buffer.alloc(0);
@@ -55,6 +57,8 @@ export class EventOutput {
         const room = Math.max(0, mostBytes - bytes);
         const isOver = bytes <= mostBytes && bytes + chunk.length > mostBytes;
         bytes += chunk.length;
+        collect(chunk.length);
+        if (room === 0 && !isOver) return;
         const taken = Buffer.concat([cut, chunk.subarray(0, room)]);
         const whole = wholeCharacters(taken);
         cut = taken.subarray(whole);

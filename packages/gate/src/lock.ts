@@ -10,8 +10,15 @@ import { GateError } from './error.ts';
 const FLOCK = '/usr/bin/flock';
 const PATIENCE_SECONDS = 10;
 
-/** Does `work` while nobody else does any. Throws GateError `state-unavailable` where the lock is not to be had. */
+/** The locks that this process holds at the moment. */
+const own = new Set<string>();
+
+/**
+ * Does `work` while nobody else does any; inside of another's work under the same lock it is done at once. Throws GateError
+ * `state-unavailable` where the lock is not to be had.
+ */
 export function withLock<Result>(path: string, work: () => Result): Result {
+  if (own.has(path)) return work();
   let file: number;
   try {
     file = openSync(path, 'a', 0o600);
@@ -28,8 +35,10 @@ export function withLock<Result>(path: string, work: () => Result): Result {
         cause: error,
       });
     }
+    own.add(path);
     return work();
   } finally {
+    own.delete(path);
     closeSync(file);
   }
 }

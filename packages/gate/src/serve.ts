@@ -13,10 +13,11 @@ import type { Execution } from './execution.ts';
 import { type Gate, openGate } from './gate.ts';
 import { leaveGuard } from './guard.ts';
 import { LineInput } from './line-input.ts';
+import { withLock } from './lock.ts';
 import { type Places, placesBelow } from './places.ts';
 import { recover } from './recover.ts';
 import { createRootlessProcesses } from './rootless-process.ts';
-import { runSession } from './session.ts';
+import { openSession } from './session.ts';
 import { requireSshd, takeCertificate } from './sshd-door.ts';
 import { openSyslog, type Syslog } from './syslog.ts';
 import { createTransientUnits } from './transient-unit.ts';
@@ -39,25 +40,27 @@ const NOTICE = 'NOT FOR PRODUCTION: this gate is not root; its commands run as w
 export async function serve(options: ServeOptions): Promise<number> {
   const output = new EventOutput(process.stdout);
   const syslog = openSyslog();
-  let release: (() => void) | undefined;
+  let release = (): void => undefined;
   try {
     const blob = takeCertificate(process.env);
     if (options.rootless === undefined) requireSshd(process.ppid);
     const gate = open(options.rootless, syslog);
-    let admission: ReturnType<typeof admit>;
-    try {
-      gate.readAllowlist();
-      release = gate.held.takePlace();
-      gate.marks.sweep(gate.now());
-      admission = admit(blob, gate);
-    } catch (error) {
-      recordRefusal(gate, blob, error);
-      throw error;
-    }
     const input = new LineInput(process.stdin);
     for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.on(signal, () => input.close());
     const guard = () => leaveGuard(options.recover);
-    const why = await runSession({ gate, admission, input, output, guard });
+    // The lock is taken once for all that entering writes: each time costs as much as starting a program.
+    const session = withLock(gate.places.lock, () => {
+      try {
+        gate.readAllowlist();
+        release = gate.held.takePlace();
+        gate.marks.sweep(gate.now());
+        return openSession({ gate, admission: admit(blob, gate), input, output, guard });
+      } catch (error) {
+        recordRefusal(gate, blob, error);
+        throw error;
+      }
+    });
+    const why = await session.run();
     return why === 'ended' || why === 'cancelled' ? IN_ORDER : REFUSED;
   } catch (error) {
     const { code, reason } = refusalOf(error);
@@ -66,7 +69,7 @@ export async function serve(options: ServeOptions): Promise<number> {
       syslog.write(`the gate failed: ${error instanceof Error ? error.stack : 'unknown'}`);
     return statusOf(code);
   } finally {
-    release?.();
+    release();
     syslog.close();
     await output.end();
   }

@@ -12,9 +12,10 @@ export interface Syslog {
   readonly close: () => void;
 }
 
-/** Starts `logger` with the first line that is written. */
+/** Starts `logger` when there is a first line and nothing more urgent: a caller waits for `hello`. */
 export function openSyslog(): Syslog {
   let child: ChildProcess | undefined;
+  let waiting: string[] = [];
   const open = (): ChildProcess => {
     const started = spawn(LOGGER, ['-t', 'beacon-gate', '-p', 'authpriv.info', '--size', '16384'], {
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -25,11 +26,19 @@ export function openSyslog(): Syslog {
     started.unref();
     return started;
   };
+  const pass = (): void => {
+    if (waiting.length === 0) return;
+    child ??= open();
+    child.stdin?.write(waiting.join(''));
+    waiting = [];
+  };
   return {
     write: (line) => {
-      child ??= open();
-      child.stdin?.write(`${line}\n`);
+      if (waiting.push(`${line}\n`) === 1) setImmediate(pass);
     },
-    close: () => child?.stdin?.end(),
+    close: () => {
+      pass();
+      child?.stdin?.end();
+    },
   };
 }

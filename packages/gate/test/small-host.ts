@@ -39,7 +39,7 @@ import { type Gate, openGate } from '../src/gate.ts';
 import { LineInput } from '../src/line-input.ts';
 import { type Places, placesBelow } from '../src/places.ts';
 import { createRootlessProcesses } from '../src/rootless-process.ts';
-import { runSession } from '../src/session.ts';
+import { openSession } from '../src/session.ts';
 
 export const HOST = 'build-01';
 export const LOGIN = 'beacon';
@@ -198,12 +198,12 @@ export class Client {
   constructor(gate: Gate, blob: Buffer) {
     const admission = admit(blob, gate);
     this.#output.setEncoding('utf8').on('data', (text: string) => this.#take(text));
-    this.ended = runSession({
+    this.ended = openSession({
       gate,
       admission,
       input: new LineInput(this.#input),
       output: new EventOutput(this.#output),
-    });
+    }).run();
   }
 
   /** Sends a request for a command and waits for how it ended. */
