@@ -251,7 +251,8 @@ describe('what the gate reaches', () => {
   });
   afterEach(() => rmSync(root, { recursive: true }));
 
-  it('finds a library in a file that the gate will reach', () => {
+  it('finds a library in a file that the gate reaches', () => {
+    plant(root, 'gate/src/index.ts', "import '@beacon/ssh/wire';\nimport '@beacon/protocol/name';");
     plant(root, 'ssh/src/wire.ts', "\nimport type { Key } from 'sshpk';");
     plant(root, 'protocol/src/name.ts', "\nimport { z } from 'zod';");
     const lines = found(root, before).filter((line) =>

@@ -90,9 +90,6 @@ const libraries: Readonly<Record<string, readonly Place[]>> = {
 
 const testLibraries = ['@jest/globals', 'fast-check'];
 
-/** What the gate will reach, followed while the gate itself is not there: these of `ssh`, and protocol's root files. */
-const gateWillReach = /^(certificate|options|sshsig|signature|public-key|wire|krl|principals)[.]ts$/;
-
 const SCOPE = '@beacon/';
 const SOURCE = /[.][cm]?[jt]sx?$/;
 
@@ -175,12 +172,7 @@ function testRule(root: string, folder: string): (file: string, one: Import) => 
 /** Follows what the gate reaches, and finds every import there that is neither `node:` nor a file of ours. */
 function checkGate(root: string): Violation[] {
   const at = (name: string) => join(root, 'packages', name, 'src');
-  const begins = existsSync(at('gate'))
-    ? sources(at('gate'))
-    : [
-        ...sources(at('ssh')).filter((file) => gateWillReach.test(relative(at('ssh'), file))),
-        ...sources(at('protocol')).filter((file) => dirname(file) === at('protocol')),
-      ];
+  const begins = sources(at('gate'));
   const found: Violation[] = [];
   const ways = new Map<string, string>(begins.map((file) => [file, '']));
   // A map gives out what is added while it is walked.
