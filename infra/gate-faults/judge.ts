@@ -36,6 +36,7 @@ export function judge({ records, trace, processes, wasToldKept }: Evidence): str
     started.every((record) => ended.has(index(record))),
     'a command has a beginning and no end',
   );
+  expect(of('command-ended').length === started.length, 'a command has an end too many');
   const undone = unrepeated(of('undo-ended', 'undo-left').map(index));
   const hasFailed = of('command-ended').some(
     ({ facts }) => facts?.['why'] !== 'ended' || facts['code'] !== 0,

@@ -4,6 +4,7 @@
  * and by `beacon gate recover`, whichever comes first; the one who adopts a session does it alone.
  */
 import type { Gate } from './gate.ts';
+import type { StartedCommand } from './session-journal.ts';
 import { endFacts, undoAll } from './undo.ts';
 
 /** Settles every session whose process is gone, and says how many there were. */
@@ -16,7 +17,7 @@ export async function recover(gate: Gate): Promise<number> {
     if (unit !== null) await gate.execution.stopUnit(unit);
     gate.records.append({ kind: 'session-recovered', ...about, facts: { serial, unit } });
     const stopped = state.started.find((entry) => entry.unit === unit);
-    if (stopped !== undefined) {
+    if (stopped !== undefined && runsByRecord(gate, stopped)) {
       const end = { why: 'lost', code: null, signal: null, durationMs: 0, outputBytes: 0 } as const;
       gate.records.append({
         kind: 'command-ended',
@@ -35,4 +36,13 @@ export async function recover(gate: Gate): Promise<number> {
     gate.journal.settle(serial);
     gate.records.append({ kind: 'session-closed', ...about, facts: { serial, why: 'lost' } });
   }
+}
+
+/** Whether the chain has the beginning of a command and not its end: the gate may have died between record and journal. */
+function runsByRecord(gate: Gate, { grant, index }: StartedCommand): boolean {
+  const kinds = new Set<string>();
+  for (const { record } of gate.records.select((one) => one.grant === grant)) {
+    if (record.facts?.['index'] === index) kinds.add(record.kind);
+  }
+  return kinds.has('command-started') && !kinds.has('command-ended');
 }

@@ -153,8 +153,9 @@ class Step {
       watch(gate, this.#admission, input, output, interrupt),
     );
     if (isSuccess(end)) freeAccount(gate, plan);
-    started.rest(this.#admission);
+    // In this order: who recovers looks for the record where the journal says that the command runs.
     record.end(grant, id, plan.index, plan.command.name, end);
+    started.rest(this.#admission);
     if (isSuccess(end)) return undefined;
     if (end.why === 'ended' || end.why === 'timeout' || end.why === 'memory') return 'failed';
     // A unit that could not start is a failed step; trust that is gone ends the session.

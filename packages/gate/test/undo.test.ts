@@ -226,6 +226,8 @@ describe('after a gate has died', () => {
             : { command: undo.command, params: undo.params, needsSecret: undo.secrets.size > 0 },
       })),
     });
+    const index = commands.findIndex(({ asked }, at) => `beacon-${asked.command}-${at}` === unit);
+    if (index >= 0) gate.records.append({ kind: 'command-started', grant: grant.grant, facts: { index } });
     host.disown(String(serial));
     return grant.grant;
   };
@@ -250,8 +252,9 @@ describe('after a gate has died', () => {
       host
         .kinds()
         .filter((kind) => kind !== 'trust-advanced')
-        .slice(0, 8),
+        .slice(0, 9),
     ).toEqual([
+      'command-started',
       'session-opened',
       'session-recovered',
       'command-ended',
