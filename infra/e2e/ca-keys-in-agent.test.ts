@@ -42,7 +42,7 @@ describe.each<[string, (folder: string) => Place, string, string]>([
     });
     for (const person of ['ada', 'lin']) await logIn(stage, person);
     await stage.addHost('web-01', 'web');
-  });
+  }, 180_000);
 
   afterAll(async () => {
     await stage?.close();

@@ -21,7 +21,7 @@ import { checkCa } from '../src/check.ts';
 import { readCaConfiguration } from '../src/configuration.ts';
 import { type InitReport, type InitRequest, initCa } from '../src/init.ts';
 import { readInventory } from '../src/load.ts';
-import { startMain } from './run-main.ts';
+import { ENVIRONMENT, startMain } from './run-main.ts';
 
 let standin: Standin;
 let parent: string;
@@ -218,7 +218,7 @@ describe('what init never does', () => {
     const argv = ['--conditions=@beacon/source', '--no-warnings', main, 'ca', 'init', '--dir', folder];
     const child = spawn(process.execPath, [...argv, '--public-url', 'https://ca.example'], {
       stdio: 'ignore',
-      env: { PATH: process.env['PATH'] },
+      env: ENVIRONMENT,
     });
     const ended = once(child, 'exit');
     while (child.exitCode === null && !readdirSync(parent).some((name) => name.startsWith('ca.new-')))

@@ -8,6 +8,12 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** Starting takes two thirds of the time once node has kept what it compiled. */
+const COMPILED = join(import.meta.dirname, '..', '..', '..', 'node_modules', '.cache', 'beacon-ca-tests');
+
+/** What a process of the CA has of this one's environment. */
+export const ENVIRONMENT = { PATH: process.env['PATH'], NO_COLOR: '1', NODE_COMPILE_CACHE: COMPILED };
+
 const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 const SCRIPT = `
   const { main } = await import(${JSON.stringify(MAIN)});
@@ -26,7 +32,7 @@ export function startMain(
     process.execPath,
     ['--conditions=@beacon/source', '--no-warnings', '--input-type=module', '-e', SCRIPT, '--', ...argv],
     {
-      env: { PATH: process.env['PATH'], NO_COLOR: '1' },
+      env: ENVIRONMENT,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(cwd === undefined ? {} : { cwd }),
     },

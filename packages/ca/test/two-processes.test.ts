@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   createProof,
@@ -25,6 +25,7 @@ import { freePort } from '../../../infra/demo/free-port.ts';
 import { type Cluster, startCluster } from '../../server/test/postgres.ts';
 import type { Tables } from '../src/ca.ts';
 import { initCa } from '../src/init.ts';
+import { ENVIRONMENT } from './run-main.ts';
 
 const CLIENT_ID = 'Iv1.replicas000000';
 const CLIENT_SECRET = 'replicas-client-secret-0123456789ab';
@@ -65,7 +66,7 @@ class Replica {
         ...['--conditions=@beacon/source', '--no-warnings', join(import.meta.dirname, 'serving-process.ts')],
         ...['ca', 'serve', '--config', this.configuration],
       ],
-      { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env['PATH'] } },
+      { stdio: ['ignore', 'ignore', 'pipe'], env: ENVIRONMENT },
     );
     child.stderr?.on('data', (data: Buffer) => (this.log += data.toString()));
     this.#child = child;
@@ -130,7 +131,7 @@ afterAll(async () => {
   for (const replica of replicas) await replica.end('SIGTERM');
   await standin.close();
   await cluster.stop();
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(dirname(folder), { recursive: true, force: true });
 });
 
 async function makeReplicas(ports: readonly [number, number]): Promise<readonly Replica[]> {
