@@ -3,12 +3,11 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createPolicyEngine } from '@beacon/policy';
 import {
-  isMigrated,
+  migrationState,
   openDatabase,
   type RecordTables,
   readSecretFile,
   readTlsFiles,
-  recordMigrations,
   verifyRecords,
 } from '@beacon/server';
 import { type CaConfiguration, readCaConfiguration } from './configuration.ts';
@@ -150,8 +149,7 @@ async function checkStore(store: CaConfiguration['store']): Promise<string> {
   }
   const database = openDatabase<RecordTables>({ ...place, readOnly: true });
   try {
-    await isMigrated(database, ...migrations);
-    if (!(await isMigrated(database, recordMigrations)))
+    if ((await migrationState(database, ...migrations)) === 'none')
       return `${name} is empty: serve will make its tables`;
     const verdict = await verifyRecords(database, { chain: 'ca' });
     if (verdict.ok) return `${verdict.count} records, the chain holds`;

@@ -34,7 +34,7 @@ export {
 export { type Listening, type ListenOptions, listen, requireProtection, type TlsPair } from './listen.ts';
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
-export { isMigrated, type Migrations, migrate } from './migration.ts';
+export { type Migrations, migrate, migrationState } from './migration.ts';
 export { addressKey, trustProxies } from './peer.ts';
 export { type PreparedQuery, prepareQuery, type QueriedStore } from './prepared-query.ts';
 export {

@@ -1,7 +1,7 @@
 /**
  * Brings a store's tables to the form that this program knows. Migrations are code, applied in order, each in a
  * transaction with the row that says it was. Each owner of tables has its own list with its own name; a list only ever
- * grows at its end. A store that a newer program wrote is refused.
+ * grows at its end. A store that a newer program wrote, or another one, is refused.
  */
 import { type Database, isShared, type Readable, storageFailure, type Transaction } from './database.ts';
 import { ServerError } from './error.ts';
@@ -22,7 +22,7 @@ interface VersionTables {
 /**
  * Applies the steps that are missing, list after list. Processes that begin together on one PostgreSQL store apply each
  * step once. A SQLite file that holds something is copied to a file beside it before its first step. Throws ServerError
- * `store-newer` when the store knows more steps than this program, `storage` when it cannot be written.
+ * `store-newer` when the store knows more steps or more lists than this program, `storage` when it cannot be written.
  */
 export async function migrate<Tables>(
   database: Database<Tables>,
@@ -38,6 +38,7 @@ export async function migrate<Tables>(
         .addColumn('version', 'integer', (column) => column.notNull())
         .execute(),
     );
+    await requireKnown(store, lists);
     const versions = new Map<string, number>();
     for (const list of lists) versions.set(list.name, await readVersion(store, list));
     const first = lists.find(({ name, steps }) => (versions.get(name) ?? 0) < steps.length);
@@ -52,21 +53,21 @@ export async function migrate<Tables>(
 }
 
 /**
- * Whether every step of the lists has been applied, without changing anything. Throws ServerError `store-newer` when the
- * store knows more steps than this program.
+ * Whether all, some or none of the lists' steps have been applied, without changing anything. Throws ServerError
+ * `store-newer` when the store knows more steps or more lists than this program.
  */
-export async function isMigrated<Tables>(
+export async function migrationState<Tables>(
   database: Database<Tables>,
   ...lists: readonly Migrations[]
-): Promise<boolean> {
+): Promise<'all' | 'some' | 'none'> {
   const store = database as unknown as Database<VersionTables>;
   const tables = await store.introspection.getTables();
-  if (!tables.some(({ name }) => name === 'schema_version')) return false;
-  let isComplete = true;
-  for (const list of lists) {
-    if ((await readVersion(store, list)) < list.steps.length) isComplete = false;
-  }
-  return isComplete;
+  if (!tables.some(({ name }) => name === 'schema_version')) return 'none';
+  await requireKnown(store, lists);
+  let applied = 0;
+  for (const list of lists) applied += await readVersion(store, list);
+  if (applied === 0) return 'none';
+  return applied === lists.reduce((sum, { steps }) => sum + steps.length, 0) ? 'all' : 'some';
 }
 
 async function applyList(store: Database<VersionTables>, list: Migrations): Promise<void> {
@@ -95,6 +96,17 @@ function inTransaction<T>(
     if (isShared(store)) await allowLongWork(transaction as unknown as Transaction<unknown>);
     return work(transaction);
   });
+}
+
+/** Throws ServerError `store-newer` for tables that no list of this program is about. */
+async function requireKnown(store: Readable<VersionTables>, lists: readonly Migrations[]): Promise<void> {
+  const rows = await store.selectFrom('schema_version').select('name').orderBy('name').execute();
+  const unknown = rows.find((row) => !lists.some(({ name }) => name === row.name));
+  if (unknown === undefined) return;
+  throw new ServerError(
+    'store-newer',
+    `the store has "${unknown.name}" tables, of which this program knows nothing: run the newer program`,
+  );
 }
 
 async function readVersion(store: Readable<VersionTables>, list: Migrations): Promise<number> {

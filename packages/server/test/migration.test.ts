@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { isMigrated, type Migrations, migrate, openDatabase } from '../src/index.ts';
+import { type Migrations, migrate, migrationState, openDatabase } from '../src/index.ts';
 import { engines } from './postgres.ts';
 import { codeOf } from './temporary.ts';
 
@@ -39,16 +39,25 @@ describe.each(engines)('migrate on $engine', ({ engine, place }) => {
     await database.destroy();
   });
 
+  test('refuses a store in which a newer program keeps tables of a new kind', async () => {
+    const database = openDatabase<Tables>(await place());
+    const older = { name: 'a', steps: [create('first')] };
+    await migrate(database, older, { name: 'b', steps: [create('second')] });
+    expect(await codeOf(() => migrate(database, older))).toBe('store-newer');
+    expect(await codeOf(() => migrationState(database, older))).toBe('store-newer');
+    await database.destroy();
+  });
+
   test('tells whether something is missing without changing anything', async () => {
     const database = openDatabase<Tables>(await place());
     const older = { name: 'a', steps: [create('first')] };
     const newer = { name: 'a', steps: [create('first'), create('second')] };
-    expect(await isMigrated(database, older)).toBe(false);
+    expect(await migrationState(database, older)).toBe('none');
     await migrate(database, older);
-    expect(await isMigrated(database, older)).toBe(true);
-    expect(await isMigrated(database, newer)).toBe(false);
+    expect(await migrationState(database, older)).toBe('all');
+    expect(await migrationState(database, newer)).toBe('some');
     await migrate(database, newer);
-    expect(await codeOf(() => isMigrated(database, older))).toBe('store-newer');
+    expect(await codeOf(() => migrationState(database, older))).toBe('store-newer');
     await database.destroy();
   });
 
