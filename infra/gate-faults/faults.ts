@@ -129,7 +129,8 @@ async function settle(
 ): Promise<Evidence> {
   for (const begin = performance.now(); ; await sleep(100)) {
     const records = (await readRecords(host)).filter((record) => record.grant === grant);
-    const isOver = records.length === 0 || records.at(-1)?.kind === 'session-closed';
+    const isOver =
+      records.at(-1)?.kind === 'session-closed' || !records.some(({ kind }) => kind === 'command-started');
     const gates = (await host.lab.exec(['pgrep', '-f', `${GATE_PROCESS}|${WATCHER}|gate recover$`])).stdout;
     if (!(isOver && gates === '') && performance.now() - begin < SETTLE_MS) continue;
     const trace = (await host.lab.run(['cat', TRACE])).split('\n');

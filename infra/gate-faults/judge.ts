@@ -29,14 +29,23 @@ export function judge({ records, trace, processes, wasToldKept }: Evidence): str
     return found;
   }
   const closed = of('session-closed');
-  expect(closed.length === 1 && records.at(-1)?.kind === 'session-closed', 'it was not closed once and last');
   const started = of('command-started');
+  // A gate that is killed before anything has started leaves nothing that somebody would have to settle.
+  const isUnstarted = started.length === 0 && closed.length === 0;
+  expect(
+    isUnstarted || (closed.length === 1 && records.at(-1)?.kind === 'session-closed'),
+    'it was not closed once and last',
+  );
   const ended = new Set(of('command-ended').map(index));
   expect(
     started.every((record) => ended.has(index(record))),
     'a command has a beginning and no end',
   );
   expect(of('command-ended').length === started.length, 'a command has an end too many');
+  expect(
+    trace.filter((line) => line.startsWith('make ')).length <= started.length,
+    'a command ran without a record',
+  );
   const undone = unrepeated(of('undo-ended', 'undo-left').map(index));
   const hasFailed = of('command-ended').some(
     ({ facts }) => facts?.['why'] !== 'ended' || facts['code'] !== 0,
