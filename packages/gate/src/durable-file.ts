@@ -35,16 +35,10 @@ export function replaceFile(path: string, text: string): void {
   });
 }
 
-/** Adds to a file's end; made where it was not there. */
-export function appendDurably(path: string, text: string): void {
+/** Gives a file another name in its folder. */
+export function renameDurably(path: string, to: string): void {
   asState(path, () => {
-    const file = openSync(path, 'a', 0o600);
-    try {
-      writeSync(file, text);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
+    renameSync(path, to);
     syncFolder(dirname(path));
   });
 }

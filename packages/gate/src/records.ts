@@ -1,14 +1,25 @@
 /**
- * The host's own record chain (DESIGN.md section 8), one line a record in one file, appended and flushed under the lock
- * that all gates share. What was written before a power cut and never acknowledged may be half a line: it is taken off,
+ * The host's own record chain (DESIGN.md section 8), one line a record, appended and flushed under the lock that all gates
+ * share. A file that has grown is put beside the chain's file under the number of its last record, and the chain goes on
+ * in a new one: what is older may be moved elsewhere, the newest of them has to stay. What was written before a power cut and never acknowledged may be half a line: it is taken off,
  * and the next record says so. A chain whose last line is no record is not continued.
  *
  * Time never runs backwards in the chain: where the machine's clock is behind the last record, that record's time is
  * kept and the clock's own stands in the facts. So the last line's time is the latest, which is what makes a gate refuse
  * to run commands under a clock that went back.
  */
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { ChainHead } from '@beacon/protocol/checkpoint';
 import {
   FIRST_PREVIOUS,
@@ -17,7 +28,7 @@ import {
   parseRecord,
   type RecordFields,
 } from '@beacon/protocol/record';
-import { isCode, makeFolder } from './durable-file.ts';
+import { isCode, makeFolder, renameDurably } from './durable-file.ts';
 import { GateError } from './error.ts';
 import { withLock } from './lock.ts';
 
@@ -32,6 +43,8 @@ export interface RecordsOptions {
   readonly now: () => Date;
   /** Is shown each line when it is on the disk. */
   readonly observe?: (line: string) => void;
+  /** From how many bytes on a new file is begun. */
+  readonly fullBytes?: number;
 }
 
 interface Tail {
@@ -42,6 +55,9 @@ interface Tail {
   readonly torn: number;
 }
 
+const SUFFIX = '.ndjson';
+const FULL_BYTES = 67_108_864;
+const SEQUENCE_DIGITS = 16;
 const PAGE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 
@@ -63,7 +79,7 @@ export class Records {
 
   /** The newest record's number and hash, and its time, which is the latest of the chain. */
   last(): { readonly head: ChainHead; readonly time: Date | undefined } {
-    return this.#open('a+', readTail);
+    return this.#open('a+', (file) => this.#tail(file));
   }
 
   /** The lines for which `wanted` holds, oldest first; a line that is no record is passed over. */
@@ -80,8 +96,9 @@ export class Records {
   }
 
   #appendLocked(entry: RecordEntry): { line: string; head: ChainHead } {
+    this.#setAside();
     return this.#open('a+', (file) => {
-      const tail = readTail(file);
+      const tail = this.#tail(file);
       if (tail.torn > 0) ftruncateSync(file, tail.whole);
       const clock = this.#options.now();
       const isBehind = tail.time !== undefined && clock < tail.time;
@@ -110,8 +127,37 @@ export class Records {
     });
   }
 
-  #open<Result>(flags: string, work: (file: number) => Result): Result {
-    const path = this.#options.file;
+  /** The tail of the file, or where it has no whole line that of the newest which was put beside it. */
+  #tail(file: number): Tail {
+    const tail = readTail(file);
+    const [newest] = tail.head.seq === 0 ? this.#former().slice(-1) : [];
+    if (newest === undefined) return tail;
+    const { head, time } = this.#open('r', readTail, newest);
+    return { ...tail, head, time };
+  }
+
+  #setAside(): void {
+    const { file: path, fullBytes = FULL_BYTES } = this.#options;
+    const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    if (size < fullBytes) return;
+    const { head, torn } = this.#open('r', readTail);
+    // Half a line is taken off by the next record, which says so.
+    if (torn > 0) return;
+    const number = String(head.seq).padStart(SEQUENCE_DIGITS, '0');
+    renameDurably(path, `${path.slice(0, -SUFFIX.length)}-${number}${SUFFIX}`);
+  }
+
+  /** The files that were put aside, oldest first. */
+  #former(): string[] {
+    const { file } = this.#options;
+    const begin = `${basename(file, SUFFIX)}-`;
+    return readdirSync(dirname(file))
+      .filter((name) => name.startsWith(begin) && name.endsWith(SUFFIX))
+      .sort()
+      .map((name) => join(dirname(file), name));
+  }
+
+  #open<Result>(flags: string, work: (file: number) => Result, path = this.#options.file): Result {
     let file: number | undefined;
     try {
       file = openSync(path, flags, 0o600);
@@ -127,30 +173,34 @@ export class Records {
   }
 
   *#lines(): Generator<string> {
-    let file: number;
-    try {
-      file = openSync(this.#options.file, 'r');
-    } catch (error) {
-      if (isCode(error, 'ENOENT')) return;
-      throw error;
-    }
-    try {
-      const page = Buffer.alloc(PAGE_BYTES);
-      let rest = Buffer.alloc(0);
-      for (;;) {
-        const count = readSync(file, page, 0, page.length, null);
-        if (count === 0) return;
-        const bytes = Buffer.concat([rest, page.subarray(0, count)]);
-        let from = 0;
-        for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {
-          yield bytes.toString('utf8', from, end);
-          from = end + 1;
-        }
-        rest = Buffer.from(bytes.subarray(from));
+    for (const path of [...this.#former(), this.#options.file]) yield* linesOf(path);
+  }
+}
+
+function* linesOf(path: string): Generator<string> {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return;
+    throw error;
+  }
+  try {
+    const page = Buffer.alloc(PAGE_BYTES);
+    let rest = Buffer.alloc(0);
+    for (;;) {
+      const count = readSync(file, page, 0, page.length, null);
+      if (count === 0) return;
+      const bytes = Buffer.concat([rest, page.subarray(0, count)]);
+      let from = 0;
+      for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {
+        yield bytes.toString('utf8', from, end);
+        from = end + 1;
       }
-    } finally {
-      closeSync(file);
+      rest = Buffer.from(bytes.subarray(from));
     }
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { FIRST_PREVIOUS, hashRecord, parseRecord } from '@beacon/protocol/record';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Records } from '../src/records.ts';
+import { Records } from '../src/records.ts';
 import { codeOf } from './refusal.ts';
 import { SmallHost } from './small-host.ts';
 
@@ -41,6 +42,28 @@ describe('the record chain', () => {
     expect(codeOf(() => records.last())).toBe('records-damaged');
     truncateSync(host.places.records, 0);
     expect(records.append({ kind: 'anew' }).seq).toBe(1);
+  });
+
+  it('goes on in a new file when one is full, and is read and checked as one chain', () => {
+    const { records: file, lock } = host.places;
+    const small = new Records({ file, lock, chain: 'host/build-01', now: host.now, fullBytes: 300 });
+    for (const kind of ['one', 'two', 'three', 'four', 'five', 'six']) small.append({ kind });
+    const files = readdirSync(dirname(file)).sort();
+    expect(files.length).toBeGreaterThan(2);
+    expect(files.at(-1)).toBe('gate.ndjson');
+    expect(files[0]).toMatch(/^gate-0{15}[1-9][.]ndjson$/);
+    let prev = FIRST_PREVIOUS;
+    const lines = [...small.select(() => true)].map(({ line }) => line);
+    for (const [index, line] of lines.entries()) {
+      expect(parseRecord(line)).toMatchObject({ seq: index + 1, prev });
+      prev = hashRecord(line);
+    }
+    expect(lines).toHaveLength(6);
+    expect(small.last().head).toEqual({ seq: 6, hash: prev });
+    // As after a power cut between the two: the old one is put aside, the new one is not there yet.
+    renameSync(file, join(dirname(file), 'gate-0000000000000006.ndjson'));
+    expect(small.last().head).toEqual({ seq: 6, hash: prev });
+    expect(small.append({ kind: 'seven' }).seq).toBe(7);
   });
 
   it('L10: never lets its time go back, and says what the clock said', () => {
