@@ -67,7 +67,7 @@ async function addBareLogin(host: GateHost, key: PublicKey): Promise<void> {
       /etc/ssh/sshd_config.d/10-beacon.conf >/etc/ssh/sshd_config.d/20-bare.conf
   `);
   const bare = (await host.lab.run(['cat', '/usr/lib/beacon/principals']))
-    .replace('[ "$1" = "$login" ]', '[ "$1" = bare ]')
+    .replace('[ "$1" != "$login" ]', '[ "$1" != bare ]')
     .replace('command="beacon-gate %s"', `command="${echo}"`)
     .replace(`' "$certificate" "$login"`, `' "$login"`);
   await host.lab.write('/usr/lib/beacon/principals-bare', bare, { mode: 0o755 });

@@ -8,19 +8,23 @@ import { runInNewContext } from 'node:vm';
 
 const AFTER_BYTES = 1_048_576;
 
-type Collect = (options: { readonly type: 'minor' }) => void;
+/** What was in use while it cleaned counts as old, and is given back by a whole cleaning alone. */
+const WHOLE_EVERY = 16;
+
+type Collect = (options: { readonly type: 'minor' | 'major' }) => void;
 
 let collect: Collect | undefined;
 
 /** Is told how many bytes have come, and cleans each time that they are many. */
 export function createCollector(): (bytes: number) => void {
   let sum = 0;
+  let times = 0;
   return (bytes) => {
     sum += bytes;
     if (sum < AFTER_BYTES) return;
     sum = 0;
     collect ??= findCollector();
-    collect({ type: 'minor' });
+    collect({ type: ++times % WHOLE_EVERY === 0 ? 'major' : 'minor' });
   };
 }
 

@@ -9,6 +9,7 @@ import { createCollector } from './collector.ts';
 
 const SILENCE_MS = 10_000;
 const LARGEST_CHUNK = 32_768;
+const SPELT_TIMES = 8;
 
 export class EventOutput {
   readonly #stream: Writable;
@@ -51,7 +52,11 @@ export class EventOutput {
       const stream = streams[event];
       let cut: Buffer = Buffer.alloc(0);
       const send = (data: Buffer): void => {
-        if (data.length > 0 && !this.write({ event, id, ...spell(data) })) this.#wait(streams);
+        if (data.length === 0) return;
+        const isFlowing = this.write({ event, id, ...spell(data) });
+        // As text, checked and spelt, it takes several times its own size.
+        collect(SPELT_TIMES * data.length);
+        if (!isFlowing) this.#wait(streams);
       };
       stream.on('data', (chunk: Buffer) => {
         const room = Math.max(0, mostBytes - bytes);
