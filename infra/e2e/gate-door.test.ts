@@ -52,10 +52,12 @@ describeOnHost('the door of a gate', (attacked) => {
     expect(connection.stray).toBe('');
   });
 
-  test('G10: listens for nobody', async () => {
-    const connection = await attacked.connect({
-      options: ['-R', '127.0.0.1:4711:127.0.0.1:22', '-o', 'ExitOnForwardFailure=yes'],
-    });
+  test.each([
+    ['a port', '127.0.0.1:4711:127.0.0.1:22'],
+    ['any port', '0'],
+    ['a socket', '/tmp/beacon.sock:127.0.0.1:22'],
+  ])('G10: listens for nobody: %s', async (_, where) => {
+    const connection = await attacked.connect({ options: ['-R', where, '-o', 'ExitOnForwardFailure=yes'] });
     expect(await connection.ended).toBe(255);
     expect(connection.events).toEqual([]);
   });
