@@ -3,7 +3,6 @@
  * section 9). Nothing else in this package ends the process. `beacon ssh` answers 255 for every failure of its own, as ssh
  * does, so that the remote command's status stays its own.
  */
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { ClientError, plainText } from '@beacon/client';
 import { type ProblemKind, ProtocolError, problemKinds } from '@beacon/protocol';
@@ -15,6 +14,7 @@ import { findPlace } from './place.ts';
 import { createProgram } from './program.ts';
 import { systemFailure } from './system-failure.ts';
 import { createTerminal, type Terminal } from './terminal.ts';
+import { VERSION } from './version.ts';
 
 const STATUS: Readonly<Record<ProblemKind, number>> = {
   invalid: 64,
@@ -37,7 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
     now: () => new Date(),
   };
   let status = 0;
-  const program = createProgram(context, readVersion(), (result) => {
+  const program = createProgram(context, VERSION, (result) => {
     status = result;
   });
   for (const command of [program, ...descendants(program)]) command.exitOverride().helpCommand(false);
@@ -108,14 +108,6 @@ function missing(list: unknown): string[] {
 
 function descendants(command: ReturnType<typeof createProgram>): ReturnType<typeof createProgram>[] {
   return command.commands.flatMap((child) => [child, ...descendants(child)]);
-}
-
-function readVersion(): string {
-  const description: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  if (typeof description === 'object' && description !== null && 'version' in description) {
-    return String(description.version);
-  }
-  return 'unknown';
 }
 
 // Whoever reads our output may stop reading, as `head` does: that is no failure, but there is nothing left to do.

@@ -7,6 +7,7 @@ import { addCa, addPolicy, addRecords, addRevoke } from './administration.ts';
 import { collect, type Finish, JSON_OPTION, type Json } from './command-options.ts';
 import type { Context } from './context.ts';
 import { addGate } from './gate-commands.ts';
+import { addHost } from './host-commands.ts';
 import type { SshOptions } from './ssh.ts';
 import type { SshConfigOptions } from './ssh-config.ts';
 
@@ -26,6 +27,7 @@ export function createProgram(context: Context, version: string, finish: Finish)
   addPolicy(program, context, finish);
   addRecords(program, context, finish);
   addGate(program, finish);
+  addHost(program, context, finish);
   addShow(program, context, finish);
   addCompletion(program, context, finish);
   return program;

@@ -1,0 +1,44 @@
+/** The commands that make a machine a managed host, look at it and take it back. They are called on the host, by root. */
+import { type Command, Option } from 'commander';
+import { collect, type Finish, JSON_OPTION, type Json } from './command-options.ts';
+import type { Context } from './context.ts';
+import type { HostInitOptions, HostPlaceOptions, HostRemoveOptions } from './host.ts';
+
+const ROOT_OPTION = ['--root <dir>', 'the image of a machine, instead of this one', '/'] as const;
+
+export function addHost(program: Command, context: Context, finish: Finish): void {
+  const host = program.command('host').description('make this machine a managed host, and look after it');
+  host
+    .command('init')
+    .description('make this machine a managed host; shows what it does, and takes it back when it fails')
+    .option('--id <host>', 'the host id; by default the one that this machine has already')
+    .option('--root-key <file>', 'the public key that signs the trust root; pinned at the first time')
+    .option('--trust <dir>', 'a folder of trust documents: root.json, status.json, their .sig, and krl')
+    .option('--login <name>', 'the login that certificates enter', 'beacon')
+    .option('--accounts <name=count>', 'a pool of accounts for commands; may be repeated', collect, [])
+    .option('--from <dir>', 'the unpacked archive for hosts; by default where this program lies')
+    .option('--dry-run', 'print what would change, and change nothing', false)
+    .addOption(
+      new Option('--print <form>', 'print the same for a fleet').choices(['shell', 'cloud-init', 'ansible']),
+    )
+    .option(...ROOT_OPTION)
+    .action(async (options: HostInitOptions) =>
+      finish(await (await import('./host.ts')).hostInit(context, options)),
+    );
+  host
+    .command('check')
+    .description('name everything that is wrong with this host, with what to do; 78 when something is')
+    .option(...ROOT_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (options: HostPlaceOptions & Json) =>
+      finish(await (await import('./host.ts')).hostCheck(context, options)),
+    );
+  host
+    .command('remove')
+    .description('take this host back: everything is as it was before init')
+    .option('--purge', "remove the gate's records too", false)
+    .option(...ROOT_OPTION)
+    .action(async (options: HostRemoveOptions) =>
+      finish(await (await import('./host.ts')).hostRemove(context, options)),
+    );
+}

@@ -1,0 +1,40 @@
+/**
+ * The one error class of this package. `code` says which rule refused or what failed, `kind` is one of the eight of
+ * DESIGN.md section 9. A defect that `check` finds is a value, not an error.
+ */
+import type { ProblemKind } from '@beacon/protocol/problem';
+
+const kinds = {
+  usage: 'invalid',
+  'not-root': 'denied',
+  'cannot-work-here': 'invalid',
+  'payload-missing': 'not-found',
+  'trust-refused': 'invalid',
+  'trust-went-back': 'denied',
+  'trust-stale': 'unavailable',
+  'clock-wrong': 'unavailable',
+  'sshd-refuses': 'invalid',
+  'sshd-differs': 'invalid',
+  'sudo-refuses': 'invalid',
+  'step-failed': 'unavailable',
+  'rolled-back': 'unavailable',
+  'not-a-host': 'not-found',
+  'other-host': 'conflict',
+  'state-damaged': 'unavailable',
+  locked: 'conflict',
+  stopped: 'unavailable',
+} as const satisfies Record<string, ProblemKind>;
+
+export type HostErrorCode = keyof typeof kinds;
+
+export class HostError extends Error {
+  override readonly name = 'HostError';
+  readonly code: HostErrorCode;
+  readonly kind: ProblemKind;
+
+  constructor(code: HostErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.kind = kinds[code];
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * `beacon host init` (DESIGN.md section 6): files first, sshd's drop-in last, then sshd's own test, each effective value,
+ * a reload, and a look at what the login may do. Whatever fails or interrupts takes back what this call has done; a kill
+ * leaves only what nobody uses yet, and a second call completes it.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { applySteps } from './apply.ts';
+import { DROP_IN } from './drop-in.ts';
+import { HostError } from './error.ts';
+import { Journal } from './journal.ts';
+import { withLock } from './lock.ts';
+import type { Machine } from './machine.ts';
+import type { Prepared } from './prepare.ts';
+import { forgetUnits, reloadSshd, startTimer, stopTimer } from './reload.ts';
+import { askSshd, differences } from './sshd.ts';
+import { findSudoDefect } from './sudo-rule.ts';
+
+export interface InitOptions {
+  /** What is done is said after it was. */
+  readonly report: (line: string) => void;
+  /** Stops between two steps, and takes back what was done. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Makes the machine what was prepared. Throws HostError `cannot-work-here` before anything is changed, `rolled-back` with
+ * the cause after everything was taken back.
+ */
+export async function initHost(machine: Machine, prepared: Prepared, options: InitOptions): Promise<void> {
+  requireRoot();
+  const stops = prepared.findings.filter(({ kind }) => kind === 'defect');
+  if (stops.length > 0) {
+    const lines = stops.map(({ place, what, remedy }) => `${place}: ${what}: ${remedy}`);
+    throw new HostError(
+      'cannot-work-here',
+      `this machine cannot be a managed host as it is:\n${lines.join('\n')}`,
+    );
+  }
+  await withLock(machine, async () => {
+    const journal = Journal.open(machine);
+    const wasComplete = journal.isComplete;
+    try {
+      for (const line of applySteps(machine, journal, prepared.steps)) {
+        options.report(line);
+        await nextTurn();
+        if (options.signal?.aborted === true) throw new HostError('stopped', 'stopped before the end');
+      }
+      takeEffect(machine, prepared);
+      journal.complete();
+    } catch (error) {
+      takeBack(machine, journal, prepared, options.report);
+      if (!wasComplete) journal.forget();
+      const said = error instanceof Error ? error.message : String(error);
+      throw new HostError('rolled-back', `${said}\nWhat was done has been taken back.`, { cause: error });
+    }
+  });
+}
+
+/** All that follows the last step: what is on the disk comes into force and is looked at. */
+function takeEffect(machine: Machine, { wish, facts, directives, steps }: Prepared): void {
+  const sshd = facts.programs.get('sshd') ?? '/usr/sbin/sshd';
+  if (facts.selinux !== 'off' && facts.programs.has('restorecon') && machine.live) {
+    machine.run(['restorecon', '-R', '-F', ...steps.flatMap((step) => ('path' in step ? [step.path] : []))]);
+  }
+  const inForce = askSshd(machine, sshd, wish.login);
+  if ('refusal' in inForce)
+    throw new HostError('sshd-refuses', `sshd refuses its configuration: ${inForce.refusal}`);
+  const wrong = differences(inForce.settings, directives).map(({ keyword }) => keyword);
+  if (wrong.length > 0) {
+    throw new HostError(
+      'sshd-differs',
+      `for Beacon's login these are not in force: ${wrong.join(', ')}: look for who sets them`,
+    );
+  }
+  requireSudo(machine, wish.login);
+  requireGate(machine);
+  if (steps.some((step) => step.do === 'enable')) startTimer(machine);
+  reloadSshd(machine, sshd);
+}
+
+function takeBack(
+  machine: Machine,
+  journal: Journal,
+  { facts, steps }: Prepared,
+  report: (line: string) => void,
+): void {
+  const units = steps.some((step) => step.do === 'enable');
+  if (units) stopTimer(machine);
+  for (const line of journal.rollBack([DROP_IN])) report(line);
+  if (units) forgetUnits(machine);
+  reloadSshd(machine, facts.programs.get('sshd') ?? '/usr/sbin/sshd');
+}
+
+function requireSudo(machine: Machine, login: string): void {
+  const { stdout, stderr } = machine.run(['sudo', '-l', '-U', login]);
+  const defect = findSudoDefect(stdout);
+  if (defect === undefined) return;
+  throw new HostError(
+    'sudo-refuses',
+    `${defect}: look at sudo -l -U ${login} ${stderr.trim().slice(0, 200)}`,
+  );
+}
+
+/** The gate starts, with its runtime; what its list holds is another question. */
+function requireGate(machine: Machine): void {
+  const { status, stderr } = machine.run(['/usr/lib/beacon/gate', 'check']);
+  if (status === 0 || status === 78) return;
+  throw new HostError('step-failed', `the gate does not start: ${stderr.trim().slice(0, 300)}`);
+}
+
+export function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new HostError('not-root', 'this is done by root alone: call it with sudo');
+}

@@ -1,0 +1,88 @@
+/**
+ * What the operator wants of this machine, and the note of it that stays on the machine: with it `check` and a second
+ * `init` know what there should be. Strict, one spelling, root's.
+ */
+import { ProtocolError } from '@beacon/protocol/error';
+import { isName } from '@beacon/protocol/name';
+import { parseStrictJsonBytes } from '@beacon/protocol/strict-json';
+import { ValueReader } from '@beacon/protocol/value-reader';
+import { HostError } from './error.ts';
+
+export interface Wish {
+  readonly host: string;
+  readonly login: string;
+  /** The key that signs the trust root, one line without a comment. */
+  readonly rootKey: string;
+  /** Pools of accounts for `run_as`: name and how many. */
+  readonly pools: ReadonlyMap<string, number>;
+  /** Where `sync` asks; undefined where trust documents are carried by hand. */
+  readonly ca: string | undefined;
+}
+
+/** The note: the wish, and the digests of the files of the archive that were put in place. */
+export interface Note extends Wish {
+  readonly payload: ReadonlyMap<string, string>;
+}
+
+export const NOTE = '/var/lib/beacon-host/note.json';
+const MOST_POOLS = 16;
+const MOST_IN_POOL = 100;
+const SHA256 = /^[0-9a-f]{64}$/;
+
+export function formatNote(note: Note): string {
+  return `${JSON.stringify({
+    v: 1,
+    host: note.host,
+    login: note.login,
+    root_key: note.rootKey,
+    pools: Object.fromEntries(note.pools),
+    ...(note.ca === undefined ? {} : { ca: note.ca }),
+    payload: Object.fromEntries(note.payload),
+  })}\n`;
+}
+
+/** Throws HostError `state-damaged`. */
+export function parseNote(bytes: Uint8Array): Note {
+  try {
+    const top = new ValueReader('host-identity-malformed', 'note', parseStrictJsonBytes(bytes));
+    const read = top.members(['v', 'host', 'login', 'root_key', 'pools', 'payload'], ['ca']);
+    if (read.v.value !== 1) throw read.v.refusal('it must be 1');
+    return {
+      host: read.host.name('host'),
+      login: read.login.name('login'),
+      rootKey: read.root_key.text(8_192),
+      pools: new Map(read.pools.entries(MOST_POOLS).map(([name, count]) => [name, readPool(name, count)])),
+      ca: read.ca?.text(2_048),
+      payload: new Map(read.payload.entries(16).map(([name, digest]) => [name, readDigest(digest)])),
+    };
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new HostError('state-damaged', `${NOTE} is damaged: ${error.message}: run beacon host init again`, {
+      cause: error,
+    });
+  }
+}
+
+/** `name=count`, such as `beacon-r=4`. Throws HostError `usage`. */
+export function parsePool(text: string): [name: string, count: number] {
+  const [, name = '', digits = ''] = /^([a-z_][a-z0-9_-]{0,27})=([1-9][0-9]{0,2})$/.exec(text) ?? [];
+  const count = Number(digits);
+  if (name === '' || count > MOST_IN_POOL || !isName('login', name)) {
+    throw new HostError(
+      'usage',
+      `${JSON.stringify(text)} is no pool: write NAME=COUNT, such as beacon-r=4; at most ${MOST_IN_POOL}`,
+    );
+  }
+  return [name, count];
+}
+
+function readPool(name: string, count: ValueReader): number {
+  if (!isName('login', name)) throw count.refusal('its key is not the name of a pool');
+  return count.integer(1, MOST_IN_POOL);
+}
+
+function readDigest(digest: ValueReader): string {
+  const text = digest.text(64);
+  if (!SHA256.test(text)) throw digest.refusal('it must be a SHA-256 in lower-case hex');
+  return text;
+}
