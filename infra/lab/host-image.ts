@@ -4,7 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import {
+  copyFileSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -43,8 +45,13 @@ export class HostImage {
     return join(this.folder, 'archive');
   }
 
+  /** Its runtime is a small script that starts the one below /opt: what is copied and hashed again and again stays small. */
   async buildArchive(): Promise<void> {
     await buildHost(this.archive);
+    mkdirSync(this.at('/opt/runtime'));
+    copyFileSync(join(this.archive, 'node'), this.at('/opt/runtime/node'));
+    rmSync(join(this.archive, 'node'));
+    writeFileSync(join(this.archive, 'node'), '#!/bin/sh\nexec /opt/runtime/node "$@"\n', { mode: 0o755 });
   }
 
   at(path: string): string {

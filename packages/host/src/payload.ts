@@ -7,7 +7,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from './error.ts';
 
-export const PROGRAMS = ['node', 'gate', 'beacon', 'principals', 'shell'] as const;
+export const PROGRAMS = ['node', 'gate.js', 'gate.cache', 'gate', 'beacon', 'principals', 'shell'] as const;
 export const UNITS = ['beacon-host-sync.service', 'beacon-host-sync.timer'] as const;
 
 /** A file that comes with the archive: its name there, its path, and its digest in lower-case hex. */

@@ -79,7 +79,9 @@ export function planHost(input: PlanInput): Step[] {
       folder(path),
     ),
     folder(GATE_STATE, 0o700),
-    ...payload.programs.map((one) => copy(join(PROGRAM_FOLDER, one.name), 0o755, one)),
+    ...payload.programs.map((one) =>
+      copy(join(PROGRAM_FOLDER, one.name), one.name.includes('.') ? 0o644 : 0o755, one),
+    ),
     file(IDENTITY, identity),
     { ...file(ALLOWLIST, EMPTY_ALLOWLIST), theirs: true },
     ...(input.trust === undefined ? [] : trustSteps(input.trust)),
