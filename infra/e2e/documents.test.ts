@@ -85,6 +85,7 @@ test('docs/operate.md names the files that init makes', () => {
     'passphrase',
     'token_signing.jwk',
     'sealing',
+    'trust_status',
     'github_client_secret',
   ])
     expect(page).toContain(`\`keys/${name}\``);

@@ -15,7 +15,15 @@ import { whyNoLab } from '../lab/possible.ts';
 const why = whyNoLab();
 if (why !== undefined) process.stderr.write(`the CA as a unit is left out: ${why}\n`);
 
-const SECRETS = ['user_ca', 'host_ca', 'passphrase', 'token_signing.jwk', 'sealing', 'github_client_secret'];
+const SECRETS = [
+  'user_ca',
+  'host_ca',
+  'passphrase',
+  'token_signing.jwk',
+  'trust_status',
+  'sealing',
+  'github_client_secret',
+];
 const MAX_EXPOSURE = 1.5;
 const ADDED_POLICY = `@id("added")
 permit (principal == Person::"github:1", action == Action::"ca.records", resource);

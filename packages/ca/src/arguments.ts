@@ -16,6 +16,11 @@ export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-ur
        beacon ca restore --from FILE | --in-place [--config FILE] [--anchor SEQ:HASH]… [--json]
        beacon ca service key ID [--out FILE] [--json]
        beacon ca token-key FILE [--new]
+       beacon ca key FILE --for user|host|status [--passphrase-file FILE] [--json]
+       beacon ca root init FILE [--passphrase-file FILE] [--json]
+       beacon ca root draft --out FILE [--config FILE] [--hosts PATTERN] [--login NAME]…
+                            [--user-ca FILE]… [--host-ca FILE]… [--json]
+       beacon ca root sign DOCUMENT --key FILE [--passphrase-file FILE] [--handover-to FILE] [--json]
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
        beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]

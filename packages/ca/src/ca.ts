@@ -17,8 +17,16 @@ import type { Service } from './services-configuration.ts';
 import type { Sessions } from './session.ts';
 import type { SessionTables } from './session-store.ts';
 import type { SignInTables } from './sign-in-store.ts';
+import type { TrustKeys } from './trust-root.ts';
+import type { TrustTables } from './trust-store.ts';
 
-export type Tables = CaTables & SessionTables & OauthTables & ProofTables & SignInTables & RecordTables;
+export type Tables = CaTables &
+  SessionTables &
+  OauthTables &
+  ProofTables &
+  SignInTables &
+  TrustTables &
+  RecordTables;
 export type Store = Database<Tables>;
 export type Readable = ReadableStore<Tables>;
 export type Tx = Transaction<Tables>;
@@ -30,6 +38,8 @@ export interface Ca {
   readonly records: Records;
   readonly userCa: UserCa;
   readonly hostCa: HostCa;
+  /** Absent while the operator has named no keys for trust documents. */
+  readonly trust: TrustKeys | undefined;
   /** Replaced by a reload, as are the services: whoever decides looks once, or works with `pinRules`. */
   readonly policy: PolicyEngine;
   readonly services: ReadonlyMap<string, Service>;

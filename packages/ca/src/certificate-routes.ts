@@ -18,13 +18,11 @@ import { decideOnly } from './decisions.ts';
 import { defineRoute } from './define-route.ts';
 import { CaError } from './error.ts';
 import { issueCertificate } from './issue.ts';
-import { createKrl } from './krl.ts';
 import { revoke } from './revoke.ts';
 import type { CertificateRow } from './rows.ts';
 import { storedSerial } from './store.ts';
 
 export function certificateRoutes(ca: Ca): readonly Route[] {
-  const krl = createKrl(ca);
   return [
     defineRoute({
       method: 'POST',
@@ -120,21 +118,6 @@ export function certificateRoutes(ca: Ca): readonly Route[] {
         status: 200,
         body: await revoke(ca, caller, body, request.ip),
       }),
-    }),
-    defineRoute({
-      method: 'GET',
-      path: '/v1/krl',
-      summary: 'The revocation list for hosts, in the form that OpenSSH loads',
-      tag: 'revocations',
-      access: 'public',
-      request: {},
-      responses: { 200: { description: 'OpenSSH KRL', contentType: 'application/octet-stream' } },
-      handle: async ({ request }) => {
-        const { version, bytes } = await krl();
-        const etag = `"${version}-${bytes.length}"`;
-        if (request.headers['if-none-match'] === etag) return { status: 304, headers: { etag } };
-        return { status: 200, body: bytes, headers: { 'content-type': 'application/octet-stream', etag } };
-      },
     }),
   ];
 }

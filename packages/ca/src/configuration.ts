@@ -106,6 +106,12 @@ export const caConfiguration = z.strictObject({
   keys: z.strictObject({
     user_ca: key,
     host_ca: key,
+    trust_status: key
+      .optional()
+      .describe('signs the trust status; without it and trust_root no trust documents are published'),
+    trust_root: path
+      .optional()
+      .describe('the .pub file of the key that signs the trust root; the private half is kept offline'),
     agent_socket: path
       .optional()
       .describe('the socket of the SSH agent; what SSH_AUTH_SOCK names when absent'),
@@ -239,13 +245,15 @@ export function readCaConfiguration(file: string): CaConfiguration {
   if (typeof store === 'string') configuration.store = at(store);
   else if ('sqlite' in store) store.sqlite = at(store.sqlite);
   else store.postgres_url_file = secretAt(store.postgres_url_file);
-  for (const name of ['user_ca', 'host_ca'] as const) {
+  for (const name of ['user_ca', 'host_ca', 'trust_status'] as const) {
     const ca = keys[name];
+    if (ca === undefined) continue;
     keys[name] =
       'agent' in ca
         ? { agent: at(ca.agent) }
         : { file: secretAt(ca.file), passphrase_file: secretAt(ca.passphrase_file) };
   }
+  if (keys.trust_root !== undefined) keys.trust_root = at(keys.trust_root);
   if (keys.agent_socket !== undefined) keys.agent_socket = at(keys.agent_socket);
   const { tls } = configuration.listen;
   if (tls !== undefined) {

@@ -42,6 +42,9 @@ import { openRules, type RuleBook, type RuleFiles, recordRules, recordRulesOfSta
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { bumpCounter, caMigrations } from './store.ts';
+import { trustRoutes } from './trust-routes.ts';
+import { createTrustStatus, type TrustStatusSource } from './trust-status.ts';
+import { trustMigrations } from './trust-store.ts';
 import { proofReplayed, recordingRefusals, recordRefusal, recordUnreadable } from './write.ts';
 
 export interface CaOptions extends RuleFiles {
@@ -90,6 +93,7 @@ export const migrations = [
   signInMigrations,
   sessionMigrations,
   limitMigrations,
+  trustMigrations,
 ];
 
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */
@@ -128,6 +132,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     },
     userCa: keys.userCa,
     hostCa: keys.hostCa,
+    trust: keys.trust,
   };
   const authorization = await createAuthorizationServer({
     issuer: options.publicUrl,
@@ -160,8 +165,9 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     'How far the clock is behind the latest time that this CA has recorded or signed by',
     () => clock.behindMs / 1000,
   );
+  const trustStatus = createTrustStatus(ca);
   const notes = { rules: () => (rules.failure === undefined ? 'current' : 'last-good') };
-  const routes = caRoutes(ca, options, notes);
+  const routes = caRoutes(ca, options, notes, trustStatus);
   const app = createApp<Caller>({
     routes,
     authenticate: async (credentials, access) => {
@@ -195,6 +201,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     ca,
     async maintain() {
       await authorization.maintain();
+      await trustStatus.current();
       const pruned = await pruneAll(commit.write, now, options.retention ?? DEFAULT_RETENTION);
       if (pruned.certificates + pruned.sessions > 0)
         options.log.info(pruned, 'what ended long ago was pruned');
@@ -227,10 +234,16 @@ function showRules(metrics: Metrics, rules: RuleBook): void {
   );
 }
 
-function caRoutes(ca: Ca, options: CaOptions, notes: ReadinessNotes): readonly Route[] {
+function caRoutes(
+  ca: Ca,
+  options: CaOptions,
+  notes: ReadinessNotes,
+  trustStatus: TrustStatusSource,
+): readonly Route[] {
   const canWrite = createWriteCheck(ca.commit, (tx) => bumpCounter(tx, 'readiness'));
   const routes = [
     ...certificateRoutes(ca),
+    ...trustRoutes(ca, trustStatus),
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
     ...healthRoutes(

@@ -42,6 +42,9 @@ ${systemd ? CREDENTIALS : ''}keys:
   host_ca: { file: ${secrets}/host_ca, passphrase_file: ${secrets}/passphrase }
   token_signing: ${secrets}/token_signing.jwk
   sealing: ${secrets}/sealing
+  # What hosts trust is signed twice: its root by a key that is kept offline (docs/trust.md), its status by this one.
+  trust_status: { file: ${secrets}/trust_status, passphrase_file: ${secrets}/passphrase }
+  # trust_root: trust_root.pub
 
 # Your GitHub App: docs/github-app.md
 github:
@@ -89,7 +92,7 @@ export function policyText(choices: InitChoices): string {
 // @id("administrators")
 // permit (
 //   principal == Person::"${choices.provider}:583231",
-//   action in [Action::"ca.hosts", Action::"ca.persons", Action::"ca.revoke", Action::"ca.records", Action::"ca.decisions"],
+//   action in [Action::"ca.hosts", Action::"ca.persons", Action::"ca.revoke", Action::"ca.records", Action::"ca.decisions", Action::"ca.rotate"],
 //   resource
 // );
 `
@@ -97,7 +100,7 @@ export function policyText(choices: InitChoices): string {
 @id("administrators")
 permit (
   principal == Person::"${choices.administrator.person}",
-  action in [Action::"ca.hosts", Action::"ca.persons", Action::"ca.revoke", Action::"ca.records", Action::"ca.decisions"],
+  action in [Action::"ca.hosts", Action::"ca.persons", Action::"ca.revoke", Action::"ca.records", Action::"ca.decisions", Action::"ca.rotate"],
   resource
 );
 `;

@@ -32,7 +32,7 @@ import {
   policyText,
   servicesText,
 } from './init-files.ts';
-import { makeTokenKey } from './keys.ts';
+import { authorityComment, makeTokenKey } from './keys.ts';
 import { readInventory, readPolicies } from './load.ts';
 
 export interface InitReport {
@@ -152,6 +152,10 @@ async function writeKeys(draft: string): Promise<string[]> {
     write(`${name}.pub`, `${formatPublicKeyLine(publicKey, comment)}\n`, 0o644);
     fingerprints.push(fingerprint(publicKey));
   }
+  const status = generateKey('ssh-ed25519');
+  const comment = authorityComment('trust status');
+  write('trust_status', await formatPrivateKey(status.privateKey, { passphrase, comment }), 0o600);
+  write('trust_status.pub', `${formatPublicKeyLine(status.publicKey, comment)}\n`, 0o644);
   write('token_signing.jwk', `${JSON.stringify(await makeTokenKey())}\n`, 0o600);
   write('sealing', `${randomBytes(32).toString('base64')}\n`, 0o600);
   return fingerprints;

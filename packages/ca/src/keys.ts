@@ -8,13 +8,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { readSecretFile } from '@beacon/server';
 import { type AgentSigner, createAgentSigner } from '@beacon/ssh/agent-client';
 import { openPrivateKey } from '@beacon/ssh/key';
-import { type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
+import { isSameKey, type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { createHostCa, createUserCa, type HostCa, type UserCa } from '@beacon/ssh/sign-certificate';
 import type { Signer } from '@beacon/ssh/signature';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
 import type { AuthorityKey, CaConfiguration } from './configuration.ts';
 import { CaError } from './error.ts';
 import type { OtherTokenKey, PublicTokenKey } from './token-keys.ts';
+import type { TrustKeys } from './trust-root.ts';
 
 export interface CaKeys {
   readonly userCa: UserCa;
@@ -25,6 +26,8 @@ export interface CaKeys {
   readonly otherTokens?: readonly OtherTokenKey[];
   /** 32 bytes. */
   readonly sealing: Buffer;
+  /** Absent: no trust documents. */
+  readonly trust?: TrustKeys;
 }
 
 const MAX_KEY_BYTES = 16_384;
@@ -46,18 +49,48 @@ export async function readCaKeys(
   if (userCa.publicKey.blob.equals(hostCa.publicKey.blob)) {
     throw new CaError('keys', 'user CA and host CA are the same key: make two with `beacon ca init`');
   }
+  const trust = await readTrustKeys(keys, socket, [userCa.publicKey, hostCa.publicKey]);
   return {
     userCa,
     hostCa,
     ...readTokenKeys(keys),
     sealing: readSealingKey(keys.sealing),
+    ...(trust === undefined ? {} : { trust }),
   };
 }
 
-/** The comment in the key files that `beacon ca init` makes: an exchange of the two is found by it. */
-export function authorityComment(kind: 'user' | 'host'): string {
-  return `beacon ${kind} ca`;
+/** The status key is opened when it is named, so that a defect shows before the first root is published. */
+async function readTrustKeys(
+  { trust_root: rootFile, trust_status: statusKey }: CaConfiguration['keys'],
+  socket: string | undefined,
+  others: readonly PublicKey[],
+): Promise<TrustKeys | undefined> {
+  if (statusKey === undefined) {
+    if (rootFile === undefined) return undefined;
+    throw new CaError(
+      'keys',
+      'keys.trust_root is named without keys.trust_status: make one with `beacon ca key FILE`',
+    );
+  }
+  const status = await openAuthority(statusKey, 'trust status', socket);
+  if (rootFile === undefined) return undefined;
+  const root = readPublicKey(rootFile).key;
+  const all = [...others, status.publicKey, root];
+  if (all.some((key, index) => all.findIndex((other) => isSameKey(other, key)) !== index))
+    throw new CaError(
+      'keys',
+      'user CA, host CA, trust status and trust root are four keys: two of them are the same',
+    );
+  return { root, status };
 }
+
+/** The comment in the key files that `beacon ca init` makes: an exchange of the two is found by it. */
+export function authorityComment(kind: KeyKind): string {
+  return kind === 'trust status' ? 'beacon trust status' : `beacon ${kind} ca`;
+}
+
+export type KeyKind = 'user' | 'host' | 'trust status';
+const keyKinds: readonly KeyKind[] = ['user', 'host', 'trust status'];
 
 interface OpenedAuthority {
   readonly signer: Signer;
@@ -66,20 +99,21 @@ interface OpenedAuthority {
   readonly file: string;
 }
 
-async function openAuthority(
-  key: AuthorityKey,
-  kind: 'user' | 'host',
-  socket: string | undefined,
-): Promise<Signer> {
+async function openAuthority(key: AuthorityKey, kind: KeyKind, socket: string | undefined): Promise<Signer> {
   const { signer, comment, file } =
     'agent' in key ? await openAgentKey(key.agent, socket) : await openKeyFile(key.file, key.passphrase_file);
-  if (comment === authorityComment(kind === 'user' ? 'host' : 'user')) {
+  const own = keyKinds.find((other) => comment === authorityComment(other));
+  if (own !== undefined && own !== kind) {
     throw new CaError(
       'keys',
-      `${file} is the ${kind === 'user' ? 'host' : 'user'} CA by its own comment, and stands where the ${kind} CA belongs: exchange the two files`,
+      `${file} is the ${nameOf(own)} by its own comment, and stands where the ${nameOf(kind)} belongs: exchange the two files`,
     );
   }
   return signer;
+}
+
+function nameOf(kind: KeyKind): string {
+  return kind === 'trust status' ? 'key of the trust status' : `${kind} CA`;
 }
 
 async function openKeyFile(file: string, passphraseFile: string): Promise<OpenedAuthority> {
@@ -135,7 +169,8 @@ function agentAuthority(socket: string, publicKey: PublicKey): AgentSigner {
   };
 }
 
-function readPublicKey(file: string): { key: PublicKey; comment: string } {
+/** The one line of a `.pub` file. Throws CaError `keys`. */
+export function readPublicKey(file: string): { key: PublicKey; comment: string } {
   try {
     return parsePublicKeyLine(readFileSync(file, 'utf8').trimEnd());
   } catch (error) {

@@ -11,7 +11,7 @@ import { readCounter } from './store.ts';
 /** How long a list may be handed out again when nothing was revoked: only what has expired could leave it. */
 const KEPT_MS = 60_000;
 /** How long an expired serial stays in the list, for hosts whose clock is late. */
-const LATE_CLOCK_MS = 3_600_000;
+export const LATE_CLOCK_MS = 3_600_000;
 
 export interface PublishedKrl {
   readonly version: bigint;
@@ -30,7 +30,8 @@ export function createKrl(ca: Pick<Ca, 'store' | 'now' | 'userCa' | 'hostCa'>): 
   };
 }
 
-async function makeKrl(
+/** The list of this moment, under this version. */
+export async function makeKrl(
   ca: Pick<Ca, 'store' | 'now' | 'userCa' | 'hostCa'>,
   version: bigint,
 ): Promise<Buffer> {

@@ -1,5 +1,5 @@
 /**
- * The subcommands that run on the CA's machine, alone with its files: `ca init|serve|ready|check|backup|restore|service`,
+ * The subcommands that run on the CA's machine, alone with its files: `ca init|serve|ready|check|backup|restore|service|key|root`,
  * `policy check|test`, `records verify|erase`. Prints the product on standard output; errors are thrown, for the command
  * line to print.
  */
@@ -27,6 +27,7 @@ import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 import { readServices } from './services-configuration.ts';
 import { backup, recordsErase, recordsVerify, restore } from './store-commands.ts';
+import { makeKey, rootDraft, rootInit, rootSign } from './trust-commands.ts';
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;
 
@@ -39,6 +40,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'ca restore': restore,
   'ca service key': serviceKey,
   'ca token-key': tokenKey,
+  'ca key': makeKey,
+  'ca root init': rootInit,
+  'ca root draft': rootDraft,
+  'ca root sign': rootSign,
   'ca service list': serviceList,
   'ca service check': serviceList,
   'policy check': policyCheck,

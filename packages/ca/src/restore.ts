@@ -26,8 +26,9 @@ import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { readStore } from './load.ts';
 import { readCounter, setCounter } from './store.ts';
+import { STATUS_COUNTER } from './trust-status.ts';
 
-/** How far serials and the revocation list's version jump: 24 days of 2,000 certificates a second without a backup. */
+/** How far serials and the versions of revocation list and trust status jump: 24 days of 2,000 certificates a second without a backup. */
 export const RESTORE_MARGIN = 2n ** 32n;
 
 /** How a store was made fit to go on. */
@@ -172,6 +173,7 @@ async function renew(
   return store.transaction().execute(async (tx) => {
     const serial = await jump(tx, 'serial');
     const krl = await jump(tx, 'krl');
+    const status = await jump(tx, STATUS_COUNTER);
     const sessions = await endSessions(tx, now());
     const newest = anchors.toSorted((a, b) => b.seq - a.seq)[0];
     const { seq, hash } = await records.append(tx, {
@@ -184,6 +186,7 @@ async function renew(
         serial_to: serial.to,
         krl_from: krl.from,
         krl_to: krl.to,
+        trust_status_to: status.to,
         sessions_ended: sessions,
       },
     });
@@ -191,7 +194,10 @@ async function renew(
   });
 }
 
-async function jump(tx: Tx, counter: 'serial' | 'krl'): Promise<{ from: string; to: string }> {
+async function jump(
+  tx: Tx,
+  counter: 'serial' | 'krl' | typeof STATUS_COUNTER,
+): Promise<{ from: string; to: string }> {
   const from = await readCounter(tx, counter);
   const to = from + RESTORE_MARGIN;
   await setCounter(tx, counter, to);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 /** `folder`: the CA's, as `beacon ca init` made it. */
 export function makeKeysCheap(folder: string): void {
   const passphrase = readFileSync(join(folder, 'keys/passphrase'), 'utf8').trim();
-  for (const name of ['user_ca', 'host_ca']) {
+  for (const name of ['user_ca', 'host_ca', 'trust_status']) {
     const file = join(folder, 'keys', name);
     rmSync(file);
     rmSync(`${file}.pub`);

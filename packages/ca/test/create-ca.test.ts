@@ -4,6 +4,8 @@ import { certificateRoutes } from '../src/certificate-routes.ts';
 import { createCa } from '../src/create-ca.ts';
 import { inventoryRoutes } from '../src/inventory-routes.ts';
 import { recordRoutes } from '../src/record-routes.ts';
+import { trustRoutes } from '../src/trust-routes.ts';
+import { createTrustStatus } from '../src/trust-status.ts';
 import { type LoggedIn, policyText, refusal, SmallCa } from './small-ca.ts';
 
 let ca: SmallCa;
@@ -102,6 +104,7 @@ describe('openapi.json', () => {
     const routes = [
       ...certificateRoutes(parts),
       ...inventoryRoutes(parts),
+      ...trustRoutes(parts, createTrustStatus(parts)),
       ...recordRoutes(parts, { tokenSigning: ca.keys.tokenSigning }),
     ].map(({ method, path }) => `${method} ${path}`);
     const described = Object.entries(body['paths'] as Record<string, object>).flatMap(([path, methods]) =>
@@ -131,16 +134,18 @@ describe('openapi.json', () => {
     )) {
       const real = path
         .replace('{serial}', '1')
+        .replace('{version}', '1')
         .replace('{person}', 'github:1')
         .replace('/sessions/{id}', `/sessions/0${'1'.repeat(25)}`)
         .replace('{id}', 'web-01');
       for (const method of Object.keys(methods)) {
         const reply = await ca.send(method.toUpperCase(), real, method === 'post' ? '{}' : undefined);
         const isPublic = ['/v1/krl', '/v1/checkpoint', '/v1/ca-keys', '/healthz', '/readyz'].includes(path);
+        const isTrust = method === 'get' && path.startsWith('/v1/trust/');
         expect([path, reply.status, reply.body['code']]).toEqual([
           path,
-          isPublic ? 200 : 401,
-          isPublic ? undefined : 'token-missing',
+          isPublic ? 200 : isTrust ? 404 : 401,
+          isPublic ? undefined : isTrust ? 'trust-unpublished' : 'token-missing',
         ]);
       }
     }

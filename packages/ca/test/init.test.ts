@@ -78,6 +78,8 @@ describe('init', () => {
         'passphrase',
         'sealing',
         'token_signing.jwk',
+        'trust_status',
+        'trust_status.pub',
         'user_ca',
         'user_ca.pub',
       ].map((name) => `keys/${name}`),

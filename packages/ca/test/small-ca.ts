@@ -68,7 +68,7 @@ export const policyText = `
 @id("administrators")
 permit (
   principal == Person::"github:101",
-  action in [Action::"ca.hosts", Action::"ca.persons", Action::"ca.revoke", Action::"ca.records", Action::"ca.decisions"],
+  action in [Action::"ca.hosts", Action::"ca.persons", Action::"ca.revoke", Action::"ca.records", Action::"ca.decisions", Action::"ca.rotate"],
   resource
 );
 @id("web-team-logs-in") @max_lifetime("15m") @extensions("permit-pty")

@@ -31,9 +31,28 @@ export function addCa(program: Command, context: Context, finish: Finish): void 
     finish,
   );
   forward(ca, ['ca', 'token-key'], 'show the public half of a key for tokens, or make one', finish);
+  forward(ca, ['ca', 'key'], 'make a key that certifies users or hosts, or signs the trust status', finish);
+  addTrustRoot(ca, context, finish);
   forward(ca, ['ca', 'service'], 'key, list, check: the services that may act for people', finish);
   addHosts(ca, context, finish);
   addPersons(ca, context, finish);
+}
+
+function addTrustRoot(ca: Command, context: Context, finish: Finish): void {
+  const root = ca.command('root').description('what hosts trust: a document that an offline key signs');
+  forward(root, ['ca', 'root', 'init'], 'make the root key, to be kept offline', finish);
+  forward(root, ['ca', 'root', 'draft'], 'draw up the next trust root', finish);
+  forward(root, ['ca', 'root', 'sign'], 'sign a trust root, where the root key is', finish);
+  root
+    .command('publish')
+    .description(
+      'give the CA a signed trust root: FILE with FILE.sig, and FILE.handover where the key is new',
+    )
+    .argument('<file>', 'the document')
+    .option(...JSON_OPTION)
+    .action(async (file: string, options: Json) =>
+      finish(await (await import('./trust-root.ts')).publishTrustRoot(context, file, options)),
+    );
 }
 
 function addHosts(ca: Command, context: Context, finish: Finish): void {
@@ -195,12 +214,12 @@ interface VerifyOptions extends Json {
 /** A command of `@beacon/ca`: everything behind its name goes there as it was typed. */
 function forward(
   parent: Command,
-  words: readonly [string, string],
+  words: readonly [string, ...string[]],
   description: string,
   finish: Finish,
 ): void {
   parent
-    .command(words[1])
+    .command(words.at(-1) ?? '')
     .description(`${description} (on the CA's machine)`)
     .argument('[arguments...]')
     .helpOption(false)

@@ -6,6 +6,7 @@ import { Buffer } from 'node:buffer';
 import type { CertificateRequest, DecisionRequest } from '@beacon/protocol/http/certificates';
 import type { HostRequest } from '@beacon/protocol/http/hosts';
 import type { RevocationRequest } from '@beacon/protocol/http/revocations';
+import type { PublishedRoot } from '@beacon/protocol/http/trust';
 import { Answer } from './answer.ts';
 import {
   type AuthorityKeys,
@@ -55,6 +56,8 @@ export interface CaApi {
   certificate(serial: bigint): Promise<CertificateEntry>;
   decide(request: Omit<DecisionRequest, 'v'>): Promise<Decision>;
   revoke(request: RevocationRequest): Promise<Revocation>;
+  /** Answers the version that is published now. */
+  publishTrustRoot(root: PublishedRoot): Promise<number>;
   records(query: Readonly<Record<string, string>>): Promise<RecordPage>;
   /** Public, as are the next two. */
   authorityKeys(): Promise<AuthorityKeys>;
@@ -120,6 +123,12 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
       readCertificateEntry(await get(`/v1/certificates/${serial}`, 'the certificate')),
     decide: async (request) => readDecision(await post('/v1/decisions', request, 'the decision')),
     revoke: async (request) => readRevocation(await post('/v1/revocations', request, 'the revocation')),
+    publishTrustRoot: async (root) =>
+      (await post('/v1/trust/root', root, 'the published root')).integer(
+        'version',
+        1,
+        Number.MAX_SAFE_INTEGER,
+      ),
     records: async (query) => {
       const path = `/v1/records${queryOf(query)}`;
       const page = read(await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES }), 'the records');

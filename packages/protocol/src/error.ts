@@ -21,6 +21,7 @@ export type ProtocolErrorCode =
   | 'pattern-malformed'
   | 'allowlist-malformed'
   | 'host-identity-malformed'
+  | 'host-token-malformed'
   | 'trust-root-malformed'
   | 'trust-status-malformed'
   | 'gate-line-malformed';
