@@ -10,6 +10,7 @@ import type {
 } from '@beacon/server';
 import type { HostCa, UserCa } from '@beacon/ssh/sign-certificate';
 import type { Caller } from './access-token.ts';
+import type { EnrolmentTables } from './enrolment-store.ts';
 import type { OauthTables } from './oauth-store.ts';
 import type { ProofTables } from './proof-store.ts';
 import type { CaTables } from './rows.ts';
@@ -26,6 +27,7 @@ export type Tables = CaTables &
   ProofTables &
   SignInTables &
   TrustTables &
+  EnrolmentTables &
   RecordTables;
 export type Store = Database<Tables>;
 export type Readable = ReadableStore<Tables>;

@@ -29,6 +29,8 @@ import { createAuthorizationServer } from './authorization-server.ts';
 import type { Ca, Store, Tables, Tx } from './ca.ts';
 import { certificateRoutes } from './certificate-routes.ts';
 import { openClockGuard } from './clock-guard.ts';
+import { enrolmentRoutes } from './enrolment-routes.ts';
+import { enrolmentMigrations } from './enrolment-store.ts';
 import { CaError } from './error.ts';
 import { inventoryRoutes } from './inventory-routes.ts';
 import type { CaKeys } from './keys.ts';
@@ -94,6 +96,7 @@ export const migrations = [
   sessionMigrations,
   limitMigrations,
   trustMigrations,
+  enrolmentMigrations,
 ];
 
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */
@@ -244,6 +247,7 @@ function caRoutes(
   const routes = [
     ...certificateRoutes(ca),
     ...trustRoutes(ca, trustStatus),
+    ...enrolmentRoutes(ca),
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
     ...healthRoutes(

@@ -1,18 +1,22 @@
 /** The hosts that certificates can be issued for: registered by administrators, each row bound to its record. */
-import { randomBytes } from 'node:crypto';
 import type { HostRequest } from '@beacon/protocol/http/hosts';
-import { formatCertificateLine } from '@beacon/ssh/certificate';
-import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
-import { signHostCertificate } from '@beacon/ssh/sign-certificate';
+import { formatPublicKeyLine } from '@beacon/ssh/public-key';
 import type { Caller } from './access-token.ts';
 import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
 import { CaError } from './error.ts';
+import {
+  hostCertificateFacts,
+  hostCertificateLife,
+  type IssuedHostCertificate,
+  insertHostCertificate,
+  signHost,
+  takeHostSerial,
+} from './host-certificate.ts';
 import { readSubjectKey } from './request.ts';
 import type { HostRow } from './rows.ts';
-import { lastHostRecord, nextSerial, readHost, storedSerial } from './store.ts';
-import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
+import { lastHostRecord, readHost } from './store.ts';
 import { write } from './write.ts';
 
 /** What a host row holds, as the exact JSON text that its digest covers. */
@@ -24,6 +28,8 @@ export interface HostContent {
   readonly pools: readonly string[];
   /** One public key line without comment. */
   readonly host_key: string;
+  /** Of a host that enrolled itself: by which token, whose, and when. */
+  readonly enrolled?: { readonly token: string; readonly person: string; readonly at: string };
 }
 
 export interface Host extends HostContent {
@@ -31,11 +37,6 @@ export interface Host extends HostContent {
   readonly state: 'enabled' | 'disabled';
   readonly recordSeq: number;
 }
-
-/** Host certificates live 30 days (DESIGN.md section 4). */
-export const HOST_CERTIFICATE_SECONDS = 30n * 86_400n;
-const BACKDATE_SECONDS = 60n;
-const NONCE_BYTES = 32;
 
 /** The host, its row verified. Throws CaError `host-unknown` or `row-unverified`. */
 export async function findHost(ca: Ca, id: string, store: Readable = ca.store): Promise<Host> {
@@ -51,7 +52,8 @@ export async function listHosts(ca: Ca): Promise<Host[]> {
   return Promise.all(rows.map((row) => verifiedHost(ca, row, ca.store)));
 }
 
-async function verifiedHost(ca: Ca, row: HostRow, store: Readable): Promise<Host> {
+/** The row as a host. Throws CaError `row-unverified`. */
+export async function verifiedHost(ca: Ca, row: HostRow, store: Readable): Promise<Host> {
   const digest = hostDigest(row.id, row.content, row.state);
   await verifyRow(ca.records, store, row, digest, await lastHostRecord(store, row.id));
   return {
@@ -63,21 +65,14 @@ async function verifiedHost(ca: Ca, row: HostRow, store: Readable): Promise<Host
 }
 
 /** Throws CaError `row-unverified` when there once was a host with this id, whose row somebody took away. */
-async function requireUnknown(id: string, store: Readable): Promise<void> {
+export async function requireUnknown(id: string, store: Readable): Promise<void> {
   const last = await lastHostRecord(store, id);
   if (last !== undefined) throw unverified(last.seq);
 }
 
-function hostDigest(id: string, content: string, state: string): string {
+/** What a record says of a host's row. */
+export function hostDigest(id: string, content: string, state: string): string {
   return rowDigest('hosts', id, `${state}\n${content}`);
-}
-
-/** A host certificate and where its record stands. */
-export interface IssuedHostCertificate {
-  readonly certificate: string;
-  readonly serial: bigint;
-  readonly validBefore: Date;
-  readonly record: { readonly seq: number; readonly hash: string };
 }
 
 /**
@@ -102,9 +97,7 @@ export async function addHost(
     pools,
     host_key: formatPublicKeyLine(key),
   });
-  const nowSeconds = BigInt(Math.floor(ca.now().getTime() / 1000));
-  const validAfter = nowSeconds - BACKDATE_SECONDS;
-  const validBefore = nowSeconds + HOST_CERTIFICATE_SECONDS;
+  const life = hostCertificateLife(ca.now());
 
   ca.requireClock();
   await ca.hostCa.ready?.();
@@ -120,9 +113,7 @@ export async function addHost(
     }
     if (before?.state === 'disabled')
       throw new CaError('host-disabled', `the host ${id} is disabled: enable it first`);
-    await requireAuthorityInUse(tx, fingerprint(ca.hostCa.publicKey));
-    await requireKeyOf(tx, ca, fingerprint(key), `host/${id}`);
-    const serial = await nextSerial(tx);
+    const serial = await takeHostSerial(tx, ca, id, key);
     const record = await ca.records.append(tx, {
       kind: before === undefined ? 'host-added' : 'host-certificate',
       person: caller.person,
@@ -130,53 +121,15 @@ export async function addHost(
       host: id,
       facts: {
         row: hostDigest(id, content, 'enabled'),
-        serial: serial.toString(),
-        public_key: fingerprint(key),
-        authority: fingerprint(ca.hostCa.publicKey),
-        valid_before: new Date(Number(validBefore) * 1000).toISOString(),
+        ...hostCertificateFacts(ca, { key, serial, life }),
       },
     });
     await putHost(tx, { id, content, state: 'enabled', record_seq: record.seq, record_hash: record.hash });
-    await tx
-      .insertInto('certificates')
-      .values({
-        serial: storedSerial(serial),
-        kind: 'host',
-        grant_id: null,
-        person: null,
-        service: null,
-        session: null,
-        host: id,
-        login: null,
-        commands: '[]',
-        public_key: fingerprint(key),
-        authority: fingerprint(ca.hostCa.publicKey),
-        valid_after: Number(validAfter) * 1000,
-        valid_before: Number(validBefore) * 1000,
-        revoked_at: null,
-        halted: 0,
-        record_seq: record.seq,
-        record_hash: record.hash,
-      })
-      .execute();
+    await insertHostCertificate(tx, ca, { host: id, key, serial, life, record });
     return { serial, record: { seq: record.seq, hash: record.hash } };
   });
-  const blob = await signHostCertificate(
-    {
-      publicKey: key,
-      serial: written.serial,
-      keyId: `beacon/host/${id}`,
-      principals: [id],
-      validAfter,
-      validBefore,
-    },
-    ca.hostCa,
-    randomBytes(NONCE_BYTES),
-  );
   return {
-    certificate: formatCertificateLine(blob, id),
-    serial: written.serial,
-    validBefore: new Date(Number(validBefore) * 1000),
+    ...(await signHost(ca, { host: id, key, serial: written.serial, life })),
     record: written.record,
     host: { ...(JSON.parse(content) as HostContent), id, state: 'enabled', recordSeq: written.record.seq },
   };
@@ -207,7 +160,8 @@ export async function setHostState(
   });
 }
 
-async function putHost(tx: Tx, row: HostRow): Promise<void> {
+/** Writes a row whose record is written. */
+export async function putHost(tx: Tx, row: HostRow): Promise<void> {
   const { id, ...rest } = row;
   await tx
     .insertInto('hosts')

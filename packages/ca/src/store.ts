@@ -18,7 +18,7 @@ export type CaDatabase = Database<CaTables>;
 export type CaTransaction = Transaction<CaTables>;
 
 /** The kinds of records that make or change an administrative row; as literals, else SQLite passes over their index. */
-const administrativeKinds = [
+const firstAdministrativeKinds = [
   'host-added',
   'host-certificate',
   'host-disabled',
@@ -26,6 +26,10 @@ const administrativeKinds = [
   'person-disabled',
   'person-enabled',
 ].map((kind) => sql.lit(kind));
+const administrativeKinds = [
+  ...firstAdministrativeKinds,
+  ...['host-enrolled', 'host-token', 'host-token-used', 'host-token-revoked'].map((kind) => sql.lit(kind)),
+];
 
 /** The tables of this file, as of each version; and an index on records, which are there already. */
 export const caMigrations: Migrations = {
@@ -97,6 +101,15 @@ export const caMigrations: Migrations = {
         .addColumn('name', 'text', (c) => c.primaryKey())
         .addColumn('value', 'text', (c) => c.notNull())
         .execute();
+      await database.schema
+        .createIndex('records_administrative')
+        .on('records')
+        .columns(['chain', 'host', 'seq'])
+        .where(sql.ref('kind'), 'in', firstAdministrativeKinds)
+        .execute();
+    },
+    async (database: Transaction<unknown>): Promise<void> => {
+      await database.schema.dropIndex('records_administrative').execute();
       await database.schema
         .createIndex('records_administrative')
         .on('records')
@@ -265,6 +278,18 @@ const findPersonRecords = prepareQuery(
       .where((or) =>
         or.or([or('line', 'like', holding(values.disabled)), or('line', 'like', holding(values.enabled))]),
       ),
+);
+
+/** The last record that made, used or revoked a host token. */
+export async function lastTokenRecord<Tables extends RecordTables>(
+  store: Readable<Tables>,
+  token: string,
+): Promise<AdministrativeRecord | undefined> {
+  return lastOf((await findTokenRecords(store, { named: `"token":"${token}"` })).rows);
+}
+
+const findTokenRecords = prepareQuery((store: Readable<RecordTables>, values: { named: string }) =>
+  administrativeRecords(store).where('host', 'is', null).where('line', 'like', holding(values.named)),
 );
 
 /**

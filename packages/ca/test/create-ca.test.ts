@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { certificateRoutes } from '../src/certificate-routes.ts';
 import { createCa } from '../src/create-ca.ts';
+import { enrolmentRoutes } from '../src/enrolment-routes.ts';
 import { inventoryRoutes } from '../src/inventory-routes.ts';
 import { recordRoutes } from '../src/record-routes.ts';
 import { trustRoutes } from '../src/trust-routes.ts';
@@ -105,6 +106,7 @@ describe('openapi.json', () => {
       ...certificateRoutes(parts),
       ...inventoryRoutes(parts),
       ...trustRoutes(parts, createTrustStatus(parts)),
+      ...enrolmentRoutes(parts),
       ...recordRoutes(parts, { tokenSigning: ca.keys.tokenSigning }),
     ].map(({ method, path }) => `${method} ${path}`);
     const described = Object.entries(body['paths'] as Record<string, object>).flatMap(([path, methods]) =>
@@ -137,15 +139,19 @@ describe('openapi.json', () => {
         .replace('{version}', '1')
         .replace('{person}', 'github:1')
         .replace('/sessions/{id}', `/sessions/0${'1'.repeat(25)}`)
+        .replace('/host-tokens/{id}', `/host-tokens/0${'1'.repeat(25)}`)
         .replace('{id}', 'web-01');
       for (const method of Object.keys(methods)) {
         const reply = await ca.send(method.toUpperCase(), real, method === 'post' ? '{}' : undefined);
         const isPublic = ['/v1/krl', '/v1/checkpoint', '/v1/ca-keys', '/healthz', '/readyz'].includes(path);
         const isTrust = method === 'get' && path.startsWith('/v1/trust/');
+        const isMachine =
+          method === 'post' && /^\/v1\/host-(enrolments|renewals|self-tests|reports)$/.test(path);
+        const refused = isTrust ? 'trust-unpublished' : isMachine ? 'body-malformed' : 'token-missing';
         expect([path, reply.status, reply.body['code']]).toEqual([
           path,
-          isPublic ? 200 : isTrust ? 404 : 401,
-          isPublic ? undefined : isTrust ? 'trust-unpublished' : 'token-missing',
+          isPublic ? 200 : isTrust ? 404 : isMachine ? 400 : 401,
+          isPublic ? undefined : refused,
         ]);
       }
     }

@@ -27,7 +27,10 @@ afterAll(() => {
 });
 
 const draft = (out: string, change: Partial<Parameters<typeof draftRoot>[0]> = {}) =>
-  draftRoot({ configurationFile: made.configuration, out, logins: [], userCa: [], hostCa: [], ...change }, now);
+  draftRoot(
+    { configurationFile: made.configuration, out, logins: [], userCa: [], hostCa: [], ...change },
+    now,
+  );
 
 test('the root key is made behind a passphrase of its own, and never written over', async () => {
   const key = await makeKeyFile(at('root_key'), 'trust root');

@@ -4,7 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { refusalOf } from './refusal.ts';
 
-const fingerprintOf = (bytes: Uint8Array) => `SHA256:${Buffer.from(bytes).toString('base64').replace('=', '')}`;
+const fingerprintOf = (bytes: Uint8Array) =>
+  `SHA256:${Buffer.from(bytes).toString('base64').replace('=', '')}`;
 const token = {
   secret: Buffer.alloc(32, 7).toString('base64url'),
   rootKey: fingerprintOf(createHash('sha256').update('key').digest()),

@@ -7,7 +7,9 @@ const key = `ssh-ed25519 ${Buffer.alloc(51, 7).toString('base64')}`;
 describe('a handover', () => {
   it('B8: covers the new key and the exact bytes of the root, which cannot be shifted into each other', () => {
     expect(handoverMessage(key, Buffer.from('{}\n')).toString()).toBe(`${key}\n{}\n`);
-    expect(handoverMessage(key, Buffer.from('{}\n')).equals(handoverMessage(key, Buffer.from('{} \n')))).toBe(false);
+    expect(handoverMessage(key, Buffer.from('{}\n')).equals(handoverMessage(key, Buffer.from('{} \n')))).toBe(
+      false,
+    );
   });
 
   it('takes a key line without a comment and nothing else', () => {

@@ -2,19 +2,19 @@
 import { z } from 'zod';
 import { hostId, login, publicKeyLine, reason, recordReference, serial, time } from './name.ts';
 
-const address = z
+export const address = z
   .string()
   .min(1)
   .max(253)
   .regex(/^(?!-)[A-Za-z0-9.:-]+$/, 'an IP address or a DNS name')
   .meta({ description: 'an IP address or a DNS name', example: '192.0.2.10' });
-const word = z
+export const word = z
   .string()
   .regex(
     /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/,
     'lower-case letters, digits, dots, dashes and underscores',
   );
-const labels = z
+export const labels = z
   .record(
     word,
     z

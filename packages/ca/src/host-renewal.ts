@@ -1,0 +1,216 @@
+/**
+ * `POST /v1/host-renewals` and `POST /v1/host-self-tests`: what a host gets by its own key alone (DESIGN.md section 6). A
+ * host certificate again, for the same key, while the one before is neither revoked nor over; and in the hour after its
+ * enrolment a certificate to test its own gate with: for the person who made the token, one login of this host, no
+ * commands, 60 seconds. Nothing else can be had this way.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { formatGrant } from '@beacon/protocol/grant';
+import {
+  HOST_SIGNATURE_HEADER,
+  KEY_PROOF_HEADER,
+  RENEWAL_NAMESPACE,
+  SELF_TEST_NAMESPACE,
+} from '@beacon/protocol/host-request';
+import type { RenewalRequest, SelfTestRequest } from '@beacon/protocol/http/enrolment';
+import { createId } from '@beacon/protocol/id';
+import { formatPrincipal } from '@beacon/protocol/name';
+import { formatCertificateLine } from '@beacon/ssh/certificate';
+import { fingerprint } from '@beacon/ssh/public-key';
+import { signUserCertificate } from '@beacon/ssh/sign-certificate';
+import type { Ca, Tx } from './ca.ts';
+import { CaError } from './error.ts';
+import {
+  hostCertificateFacts,
+  hostCertificateLife,
+  type IssuedHostCertificate,
+  insertHostCertificate,
+  signHost,
+  takeHostSerial,
+} from './host-certificate.ts';
+import {
+  readSigner,
+  requireFresh,
+  requireHost,
+  requireSignedBy,
+  type SignedRequest,
+  useNonce,
+} from './host-request.ts';
+import { hostDigest, putHost } from './hosts.ts';
+import { isDisabled } from './persons.ts';
+import { KEY_PROOF_NAMESPACE, readSubjectKey } from './request.ts';
+import { insertCertificate, nextSerial, readHost, storedSerial } from './store.ts';
+import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
+
+/** What the records call the asker of a self-test. */
+export const ENROLMENT_SERVICE = 'host-enrolment';
+const SELF_TEST_FOR_MS = 3_600_000;
+const SELF_TEST_SECONDS = 60;
+const BACKDATE_SECONDS = 60;
+const DAY_MS = 86_400_000;
+/** Certificates that a host may have by its own key in a day, of each kind. */
+const MOST_A_DAY = 20;
+
+/** Throws CaError `host-signature-invalid`, `host-request-…`, `host-certificate-ended`, `host-limit`. */
+export async function renewHost(
+  ca: Ca,
+  body: RenewalRequest,
+  signed: SignedRequest,
+): Promise<IssuedHostCertificate> {
+  requireFresh(ca, body.at);
+  const signer = await readSigner(signed, HOST_SIGNATURE_HEADER, RENEWAL_NAMESPACE);
+  ca.requireClock();
+  await ca.hostCa.ready?.();
+  const life = hostCertificateLife(ca.now());
+  const written = await ca.commit.write(async (tx) => {
+    const { id, key } = await requireHost(ca, body.host, signer, tx);
+    await useNonce(ca, tx, id, body.nonce);
+    await requireCurrent(ca, tx, id);
+    await requireFew(ca, tx, id, 'host');
+    const row = await readHost(tx, id);
+    if (row === undefined) throw new TypeError(`the host ${id} was there a moment ago`);
+    const serial = await takeHostSerial(tx, ca, id, key);
+    const record = await ca.records.append(tx, {
+      kind: 'host-certificate',
+      host: id,
+      facts: {
+        row: hostDigest(id, row.content, row.state),
+        by: 'host',
+        ...hostCertificateFacts(ca, { key, serial, life }),
+      },
+    });
+    await putHost(tx, { ...row, record_seq: record.seq, record_hash: record.hash });
+    await insertHostCertificate(tx, ca, { host: id, key, serial, life, record });
+    return { key, serial, record: { seq: record.seq, hash: record.hash } };
+  });
+  const { key, serial, record } = written;
+  return { ...(await signHost(ca, { host: body.host, key, serial, life })), record };
+}
+
+/** Throws CaError `host-certificate-ended` unless the host's newest certificate is neither revoked nor over. */
+async function requireCurrent(ca: Ca, tx: Tx, host: string): Promise<void> {
+  const newest = await tx
+    .selectFrom('certificates')
+    .select(['revoked_at', 'valid_before'])
+    .where('kind', '=', 'host')
+    .where('host', '=', host)
+    .orderBy('serial', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  if (newest !== undefined && newest.revoked_at === null && newest.valid_before > ca.now().getTime()) return;
+  throw new CaError(
+    'host-certificate-ended',
+    "this host's certificate is over or revoked, so it cannot renew it: enrol it again with a token made with --replace",
+  );
+}
+
+async function requireFew(ca: Ca, tx: Tx, host: string, kind: 'host' | 'user'): Promise<void> {
+  const { count } = await tx
+    .selectFrom('certificates')
+    .select(({ fn }) => fn.countAll().as('count'))
+    .where('kind', '=', kind)
+    .where('host', '=', host)
+    .where('valid_after', '>', ca.now().getTime() - DAY_MS)
+    .$if(kind === 'user', (query) => query.where('service', '=', ENROLMENT_SERVICE))
+    .executeTakeFirstOrThrow();
+  if (Number(count) < MOST_A_DAY) return;
+  throw new CaError('host-limit', `a host gets ${MOST_A_DAY} certificates a day by its own key: wait`, {
+    retryAfterMs: 3_600_000,
+  });
+}
+
+/** A certificate that opens a gate for nothing, and where its record stands. */
+export interface SelfTest {
+  readonly certificate: string;
+  readonly serial: bigint;
+  readonly grant: string;
+  readonly principal: string;
+  readonly validBefore: Date;
+  readonly record: { readonly seq: number; readonly hash: string };
+}
+
+/** Throws CaError like `renewHost`, and `self-test-over`, `key-proof-invalid`, `key-in-use`, `request-malformed`. */
+export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: SignedRequest): Promise<SelfTest> {
+  requireFresh(ca, body.at);
+  const signer = await readSigner(signed, HOST_SIGNATURE_HEADER, SELF_TEST_NAMESPACE);
+  const publicKey = readSubjectKey(body.public_key);
+  await requireSignedBy(publicKey, signed, KEY_PROOF_HEADER, KEY_PROOF_NAMESPACE);
+  ca.requireClock();
+  await ca.userCa.ready?.();
+  const now = ca.now();
+  const nowSeconds = Math.floor(now.getTime() / 1000);
+  const life = { from: nowSeconds - BACKDATE_SECONDS, until: nowSeconds + SELF_TEST_SECONDS };
+  const grant = createId(now.getTime());
+  const principal = formatPrincipal(body.login, body.host);
+  const written = await ca.commit.write(async (tx) => {
+    const host = await requireHost(ca, body.host, signer, tx);
+    await useNonce(ca, tx, host.id, body.nonce);
+    const { enrolled } = host;
+    if (enrolled === undefined || now.getTime() - Date.parse(enrolled.at) > SELF_TEST_FOR_MS) throw over();
+    if (await isDisabled(ca, enrolled.person, tx)) throw over();
+    if (!host.logins.includes(body.login))
+      throw new CaError(
+        'request-malformed',
+        `${host.id} has no login ${body.login}: it has ${host.logins.join(', ')}`,
+      );
+    await requireFew(ca, tx, host.id, 'user');
+    await requireAuthorityInUse(tx, fingerprint(ca.userCa.publicKey));
+    await requireKeyOf(tx, ca, fingerprint(publicKey), enrolled.person);
+    const serial = await nextSerial(tx);
+    const facts = {
+      serial: serial.toString(),
+      login: body.login,
+      enrolment_token: enrolled.token,
+      public_key: fingerprint(publicKey),
+      authority: fingerprint(ca.userCa.publicKey),
+      valid_before: new Date(life.until * 1000).toISOString(),
+    };
+    const about = { person: enrolled.person, service: ENROLMENT_SERVICE, host: host.id };
+    const { seq, hash } = await ca.records.append(tx, { kind: 'host-self-test', ...about, grant, facts });
+    await insertCertificate(tx, {
+      ...about,
+      serial: storedSerial(serial),
+      kind: 'user',
+      grant_id: grant,
+      session: null,
+      login: body.login,
+      commands: '[]',
+      public_key: facts.public_key,
+      authority: facts.authority,
+      valid_after: life.from * 1000,
+      valid_before: life.until * 1000,
+      revoked_at: null,
+      halted: 0,
+      record_seq: seq,
+      record_hash: hash,
+    });
+    return { serial, about, token: enrolled.token, record: { seq, hash } };
+  });
+  const { serial, about, token, record } = written;
+  const keyId = `beacon/${grant}/${about.person}`;
+  const session = createHash('sha256').update(token).digest('base64url');
+  const text = formatGrant({ grant, session, ...about, login: body.login, commands: [] });
+  const blob = await signUserCertificate(
+    {
+      publicKey,
+      serial,
+      keyId,
+      principals: [principal],
+      validAfter: BigInt(life.from),
+      validBefore: BigInt(life.until),
+      criticalOptions: {},
+      extensions: { 'grant@beacon': text },
+    },
+    ca.userCa,
+    randomBytes(32),
+  );
+  const certificate = formatCertificateLine(blob, keyId);
+  return { certificate, serial, grant, principal, validBefore: new Date(life.until * 1000), record };
+}
+
+function over(): CaError {
+  return new CaError(
+    'self-test-over',
+    'a host tests itself in the hour after its enrolment: later, log in with a certificate of your own',
+  );
+}

@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { FIRST_PREVIOUS, hashRecord } from '@beacon/protocol/record';
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { askToken, Machine } from './machine.ts';
+import { refusal } from './small-ca.ts';
+import { publish, startTrustLab, type TrustLab } from './trust-lab.ts';
+
+let lab: TrustLab;
+let machine: Machine;
+let count = 0;
+beforeAll(async () => {
+  lab = await startTrustLab({ trustedProxies: ['127.0.0.1'] });
+  await publish(lab);
+});
+afterAll(() => lab.ca.close());
+beforeEach(async () => {
+  count += 1;
+  machine = new Machine(lab.ca, `told-${count}`);
+  const token = (await askToken(lab, machine.id)).body['token'] as string;
+  expect((await machine.enrol(token)).status).toBe(201);
+});
+
+const shown = async () => {
+  const { hosts } = (await lab.ca.ask(lab.ada, 'GET', '/v1/host-reports')).body;
+  return (hosts as { id: string }[]).find(({ id }) => id === machine.id);
+};
+const kinds = async () =>
+  (await lab.ca.records()).filter(({ host }) => host === machine.id).map(({ kind }) => kind);
+
+test('a report says what the host is, and is recorded when that changes, not each time', async () => {
+  machine.work(3);
+  const first = await machine.report();
+  expect([first.status, first.body]).toEqual([
+    200,
+    { head: machine.head, contract_known: true, clock_off_seconds: 0 },
+  ]);
+  expect((await machine.report()).status).toBe(200);
+  expect((await machine.report({ trust: { root: 2, status: 9 } })).status).toBe(200);
+  expect((await kinds()).filter((kind) => kind === 'host-report')).toHaveLength(2);
+  expect(await shown()).toMatchObject({
+    versions: { beacon: '0.1.0', sshd: 'OpenSSH_9.2p1' },
+    trust: { root: 2, status: 9 },
+    head: machine.head,
+    head_refused: null,
+  });
+});
+
+test('Q8: a clock that is wrong is told to the host and shown', async () => {
+  const clock = new Date(lab.ca.clock.now().getTime() - 600_000).toISOString();
+  const reply = await machine.report({ clock });
+  expect(Math.abs(reply.body['clock_off_seconds'] + 600)).toBeLessThan(5);
+  expect(await shown()).toMatchObject({ clock_off_seconds: reply.body['clock_off_seconds'] });
+});
+
+test('a contract is sent once, and again when it is another', async () => {
+  const allowlist = '{"version":1,"commands":{}}\n';
+  const sha256 = createHash('sha256').update(allowlist).digest('hex');
+  expect((await machine.report({ contract: { sha256 } })).body['contract_known']).toBe(false);
+  expect((await machine.report({ contract: { sha256, allowlist } })).body['contract_known']).toBe(true);
+  expect((await machine.report({ contract: { sha256 } })).body['contract_known']).toBe(true);
+  const other = 'a'.repeat(64);
+  expect((await machine.report({ contract: { sha256: other } })).body['contract_known']).toBe(false);
+  expect(refusal(await machine.report({ contract: { sha256: other, allowlist } }))).toEqual({
+    status: 400,
+    code: 'request-malformed',
+  });
+});
+
+test('a head goes on from the last by the lines between, and lines that are missing are asked for', async () => {
+  machine.work(2);
+  await machine.report();
+  const [one, two, three] = machine.work(3);
+  const gap = await machine.report({ records: [] });
+  expect(refusal(gap)).toEqual({ status: 409, code: 'head-gap' });
+  expect(gap.body['denial']).toEqual({ seq: 2, hash: hashRecord(machine.lines[1] ?? '') });
+  expect(refusal(await machine.report({ records: [two, three] }))).toEqual({ status: 409, code: 'head-gap' });
+  const upTo = { seq: 4, hash: hashRecord(two ?? '') };
+  expect((await machine.report({ records: [one, two], head: upTo })).status).toBe(200);
+  expect((await machine.report({ records: [three] })).status).toBe(200);
+  expect(await shown()).toMatchObject({ head: machine.head, head_refused: null });
+});
+
+test('L2: L3: a head that does not extend the last is refused, recorded once, and shown', async () => {
+  machine.work(4);
+  await machine.report();
+  const past = machine.head;
+  const good = machine.work(2);
+  const hash = 'b'.repeat(64);
+  const rewritten = new Machine(lab.ca, machine.id, machine.key);
+  rewritten.work(6, `host/${machine.id}`);
+  const otherChain = new Machine(lab.ca, machine.id, machine.key);
+  otherChain.lines.push(...machine.lines.slice(0, 4));
+  const foreign = otherChain.work(2, 'host/another');
+  const refused: object[] = [
+    { head: { seq: 3, hash: hashRecord(machine.lines[2] ?? '') } },
+    { head: { seq: 0, hash: FIRST_PREVIOUS } },
+    { head: { seq: 4, hash } },
+    { head: { seq: 6, hash }, records: good },
+    { head: rewritten.head, records: rewritten.lines.slice(4) },
+    { head: otherChain.head, records: foreign },
+    { records: [good[0], good[0]] },
+    { records: [good[0], '{}'] },
+    { records: [good[0], `${good[1]} `] },
+  ];
+  for (const change of refused)
+    expect([change, refusal(await machine.report(change))]).toEqual([
+      change,
+      { status: 409, code: 'head-refused' },
+    ]);
+  expect((await kinds()).filter((kind) => kind === 'host-head-refused')).toHaveLength(1);
+  expect(await shown()).toMatchObject({ head: past, head_refused: expect.stringContaining('T') });
+  expect((await machine.report({ records: good })).status).toBe(200);
+});
+
+test('a report is of this host, of now, and taken once', async () => {
+  const nonce = Buffer.alloc(32, count).toString('base64url');
+  expect((await machine.report({ nonce })).status).toBe(200);
+  expect(refusal(await machine.report({ nonce }))).toEqual({ status: 401, code: 'host-request-replayed' });
+  const at = new Date(lab.ca.clock.now().getTime() + 301_000).toISOString();
+  const stale = await machine.report({ at });
+  expect(refusal(stale)).toEqual({ status: 401, code: 'host-request-stale' });
+  expect(stale.body['denial']).toEqual({ now: expect.stringMatching(/Z$/) });
+  expect(refusal(await machine.report({ host: 'web-01' }))).toEqual({
+    status: 401,
+    code: 'host-signature-invalid',
+  });
+  expect(refusal(await machine.report({}, { namespace: 'host-renewal@beacon' }))).toEqual({
+    status: 401,
+    code: 'host-signature-invalid',
+  });
+});
+
+test('after it is enrolled again its records begin anew', async () => {
+  machine.work(5);
+  await machine.report();
+  const token = (await askToken(lab, machine.id, { replace: true })).body['token'] as string;
+  const fresh = new Machine(lab.ca, machine.id);
+  expect((await fresh.enrol(token)).status).toBe(201);
+  expect((await fresh.report()).status).toBe(200);
+  expect((await fresh.report({ records: fresh.work(2) })).status).toBe(200);
+});
