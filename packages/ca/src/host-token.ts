@@ -4,11 +4,11 @@
  * the fingerprint of the root key, so there is none before a root is published. The row is bound to its record.
  */
 import { randomBytes } from 'node:crypto';
+import { ProtocolError } from '@beacon/protocol';
 import { digestTokenSecret, formatHostToken } from '@beacon/protocol/host-token';
 import type { HostTokenAnswer, HostTokenRequest } from '@beacon/protocol/http/enrolment';
 import { createId } from '@beacon/protocol/id';
 import { compilePattern } from '@beacon/protocol/pattern';
-import { ProtocolError } from '@beacon/protocol';
 import { fingerprint, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import type { Caller } from './access-token.ts';
 import { rowDigest, verifyRow } from './administrative-row.ts';

@@ -13,17 +13,18 @@ import {
   type TrustRoot,
 } from '@beacon/protocol/trust';
 import { handoverMessage, TRUST_HANDOVER_NAMESPACE } from '@beacon/protocol/trust-handover';
-import { isMigrated, openDatabase, readSecretFile } from '@beacon/server';
+import { migrationState, openDatabase, readSecretFile } from '@beacon/server';
 import { formatPrivateKey, generateKey, openPrivateKey } from '@beacon/ssh/key';
 import { fingerprint, formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
 import { formatMessageSignature, signMessage } from '@beacon/ssh/sshsig';
 import type { Tables } from './ca.ts';
 import { readCaConfiguration } from './configuration.ts';
+import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { authorityComment, type KeyKind, readCaKeys, readPublicKey } from './keys.ts';
 import { readStore } from './load.ts';
 import { ROOT_LIFE_MS, requireTrust } from './trust-root.ts';
-import { readLatestRoot, trustMigrations } from './trust-store.ts';
+import { readLatestRoot } from './trust-store.ts';
 
 /** The host ids and logins of a first root. */
 export const ANY_HOST = '[a-z0-9][a-z0-9.-]*';
@@ -93,7 +94,7 @@ async function readPublished(place: ReturnType<typeof readStore>): Promise<Trust
   if ('file' in place && !existsSync(place.file)) return undefined;
   const store = openDatabase<Tables>({ ...place, readOnly: true });
   try {
-    if (!(await isMigrated(store, trustMigrations))) return undefined;
+    if ((await migrationState(store, ...migrations)) !== 'all') return undefined;
     const row = await readLatestRoot(store);
     return row === undefined ? undefined : parseTrustRoot(Buffer.from(row.document));
   } finally {

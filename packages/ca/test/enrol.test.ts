@@ -1,7 +1,7 @@
 import { parseHostToken } from '@beacon/protocol/host-token';
 import { parseCertificateLine } from '@beacon/ssh/certificate';
-import { decodeKrl } from '@beacon/ssh/krl';
 import { isRevoked } from '@beacon/ssh/is-revoked';
+import { decodeKrl } from '@beacon/ssh/krl';
 import { optionText } from '@beacon/ssh/options';
 import { fingerprint, formatPublicKeyLine, isSameKey } from '@beacon/ssh/public-key';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';

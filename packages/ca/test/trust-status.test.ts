@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { parseTrustStatus, TRUST_STATUS_NAMESPACE } from '@beacon/protocol/trust';
+import { ServerError } from '@beacon/server';
 import { decodeKrl, type Krl } from '@beacon/ssh/krl';
 import { hasSerial } from '@beacon/ssh/krl-serials';
-import { ServerError } from '@beacon/server';
 import { isSameKey } from '@beacon/ssh/public-key';
 import { verifyMessage } from '@beacon/ssh/sshsig';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';

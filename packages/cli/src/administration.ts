@@ -8,6 +8,7 @@ import { collect, type Finish, JSON_OPTION, type Json, REASON_OPTION } from './c
 import type { Context } from './context.ts';
 import { CliError } from './error.ts';
 import type { ExplainOptions } from './explain.ts';
+import type { TokenOptions } from './host-token.ts';
 import type { AddHostOptions, ChangeOptions } from './hosts.ts';
 import type { TailOptions } from './records.ts';
 import type { RevokeOptions } from './revoke.ts';
@@ -78,6 +79,7 @@ function addHosts(ca: Command, context: Context, finish: Finish): void {
     .description('list the hosts')
     .option(...JSON_OPTION)
     .action(async (options: Json) => finish(await (await import('./hosts.ts')).listHosts(context, options)));
+  addHostTokens(host, context, finish);
   for (const change of ['disable', 'enable'] as const) {
     host
       .command(change)
@@ -91,6 +93,42 @@ function addHosts(ca: Command, context: Context, finish: Finish): void {
         finish(await (await import('./hosts.ts')).changeHost(context, id, change, options)),
       );
   }
+}
+
+function addHostTokens(host: Command, context: Context, finish: Finish): void {
+  host
+    .command('token')
+    .description('print a token by which one machine, or with --hosts a fleet, becomes a host by itself')
+    .argument('[id]', 'the host id')
+    .option('--address <host[:port]>', 'where ssh connects to; the id when left out')
+    .option('--hosts <pattern>', 'for a fleet: the pattern of its host ids')
+    .option('--uses <number>', 'for a fleet: how many machines; 1 unless given')
+    .option('--domain <name>', "for a fleet: an address is the host's id, a dot and this")
+    .option('--port <number>', 'for a fleet: the port of ssh', '22')
+    .option('--login <name>', 'a login; may be repeated; beacon when left out', collect, [])
+    .option('--label <k=v>', 'a label for policies; may be repeated', collect, [])
+    .option('--pool <name>', 'a pool for policies; may be repeated', collect, [])
+    .option('--lifetime <time>', 'how long the token is good, 1m to 30d', '1h')
+    .option('--replace', 'the host is there and is enrolled again; its certificates are revoked', false)
+    .option(...JSON_OPTION)
+    .action(async (id: string | undefined, options: TokenOptions) =>
+      finish(await (await import('./host-token.ts')).makeHostToken(context, id, options)),
+    );
+  host
+    .command('tokens')
+    .description('list the tokens that are good for something still')
+    .option(...JSON_OPTION)
+    .action(async (options: Json) =>
+      finish(await (await import('./host-token.ts')).listHostTokens(context, options)),
+    );
+  host
+    .command('revoke-token')
+    .description('take a token back')
+    .argument('<id>', 'its id, as tokens shows it')
+    .option(...JSON_OPTION)
+    .action(async (id: string, options: Json) =>
+      finish(await (await import('./host-token.ts')).revokeHostToken(context, id, options)),
+    );
 }
 
 function addPersons(ca: Command, context: Context, finish: Finish): void {

@@ -117,7 +117,8 @@ export function parseAddress(text: string): { readonly address: string; readonly
   return { address, port };
 }
 
-function parseLabels(labels: readonly string[]): Record<string, string> {
+/** `k=v`, each name once. Throws CliError `usage`. */
+export function parseLabels(labels: readonly string[]): Record<string, string> {
   const parsed: Record<string, string> = {};
   for (const label of labels) {
     const [, name, value] = /^([^=]+)=(.+)$/.exec(label) ?? [];

@@ -4,6 +4,7 @@
  */
 import { Buffer } from 'node:buffer';
 import type { CertificateRequest, DecisionRequest } from '@beacon/protocol/http/certificates';
+import type { HostTokenRequest } from '@beacon/protocol/http/enrolment';
 import type { HostRequest } from '@beacon/protocol/http/hosts';
 import type { RevocationRequest } from '@beacon/protocol/http/revocations';
 import type { PublishedRoot } from '@beacon/protocol/http/trust';
@@ -48,6 +49,10 @@ export interface CaApi {
   host(id: string): Promise<Host>;
   registerHost(request: Omit<HostRequest, 'v'>): Promise<RegisteredHost>;
   changeHost(id: string, change: 'disable' | 'enable', reason: string): Promise<Host>;
+  /** Makes a token by which a machine becomes a host; it is told this once. */
+  makeHostToken(request: HostTokenWish): Promise<MadeHostToken>;
+  hostTokens(): Promise<readonly HostToken[]>;
+  revokeHostToken(id: string): Promise<RecordReference>;
   changePerson(person: string, change: 'disable' | 'enable', reason: string): Promise<PersonChanged>;
   disabledPersons(): Promise<readonly DisabledPerson[]>;
   /** The exact body is the caller's, because a key to be certified has signed it. */
@@ -65,6 +70,28 @@ export interface CaApi {
   checkpoint(): Promise<string>;
   /** The revocation list in OpenSSH's binary form. */
   revocationList(): Promise<Buffer>;
+}
+
+/** What a token is asked for with; the message's version is added. */
+export type HostTokenWish = HostTokenRequest extends infer Each
+  ? Each extends HostTokenRequest
+    ? Omit<Each, 'v'>
+    : never
+  : never;
+
+export interface MadeHostToken {
+  readonly id: string;
+  readonly token: string;
+  readonly expires: Date;
+}
+
+export interface HostToken {
+  readonly id: string;
+  /** The host id, or the pattern. */
+  readonly hosts: string;
+  readonly person: string;
+  readonly expires: Date;
+  readonly usesLeft: number;
 }
 
 /** A page of records holds at most 500 lines. */
@@ -102,6 +129,22 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
       readRegisteredHost(await post('/v1/hosts', request, 'the registered host')),
     changeHost: async (id, change, reason) =>
       readHost((await post(`/v1/hosts/${segment(id)}/${change}`, { reason }, 'the host')).object('host')),
+    makeHostToken: async (request) => {
+      const made = await post('/v1/host-tokens', request, 'the host token');
+      return { id: made.text('id', 26), token: made.text('token', 200), expires: made.time('expires') };
+    },
+    hostTokens: async () =>
+      (await get('/v1/host-tokens', 'the host tokens')).objects('tokens').map((token) => ({
+        id: token.text('id', 26),
+        hosts: token.text('hosts', 256),
+        person: token.name('person', 'person'),
+        expires: token.time('expires'),
+        usesLeft: token.integer('uses_left', 0),
+      })),
+    revokeHostToken: async (id) => {
+      const answer = await ask({ method: 'DELETE', path: `/v1/host-tokens/${segment(id)}` });
+      return readRecordReference(read(answer, 'the host token').object('record'));
+    },
     changePerson: async (person, change, reason) =>
       readPersonChanged(await post(`/v1/persons/${segment(person)}/${change}`, { reason }, 'the person')),
     disabledPersons: async () =>

@@ -36,6 +36,7 @@ export interface SmallCa {
 }
 
 const PERSON = 'github:583231';
+const TOKEN_ID = `0${'1'.repeat(25)}`;
 
 export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallCa> {
   const userCa = createUserCa(createSigner(generateKey('ssh-ed25519').privateKey));
@@ -162,6 +163,30 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
           sessions_ended: asked['by'] === 'person' ? 1 : 0,
           record: record('revocation'),
         };
+      case 'POST /v1/host-tokens':
+        return {
+          id: TOKEN_ID,
+          token: 'beacon-host-1.a.b',
+          expires: startedAt.toISOString(),
+          record: record('host-token'),
+        };
+      case 'GET /v1/host-tokens':
+        return {
+          tokens: [
+            {
+              id: TOKEN_ID,
+              kind: 'pool',
+              hosts: 'build-[0-9]+',
+              person: PERSON,
+              expires: startedAt.toISOString(),
+              uses_left: 3,
+            },
+          ],
+        };
+      case `DELETE /v1/host-tokens/${TOKEN_ID}`:
+        return { record: record('host-token-revoked') };
+      case 'POST /v1/trust/root':
+        return { version: 7, record: record('trust-root-published') };
       case 'GET /v1/persons':
         return {
           disabled: [{ person: 'github:1', since: startedAt.toISOString(), by: PERSON, reason: 'left' }],
