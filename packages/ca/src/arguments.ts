@@ -21,6 +21,8 @@ export const help = `Usage: beacon ca init [--dir ${DEFAULT_FOLDER}] --public-ur
        beacon ca root draft --out FILE [--config FILE] [--hosts PATTERN] [--login NAME]…
                             [--user-ca FILE]… [--host-ca FILE]… [--json]
        beacon ca root sign DOCUMENT --key FILE [--passphrase-file FILE] [--handover-to FILE] [--json]
+       beacon ca rotate prepare NEWKEY --for user|host --out FILE [--passphrase-file FILE] [--config FILE] [--json]
+       beacon ca rotate retire --out FILE [--config FILE] [--json]
        beacon ca service list|check [--config FILE | --services FILE] [--json]
        beacon policy check [--policy DIR] [--inventory FILE] [--json]
        beacon policy test CASES [--policy DIR] [--inventory FILE] [--json]

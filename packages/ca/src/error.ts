@@ -54,6 +54,8 @@ const kinds = {
   'trust-root-refused': 'invalid',
   'trust-root-version': 'conflict',
   'trust-root-handover': 'invalid',
+  'rotation-waits': 'conflict',
+  'rotation-done': 'conflict',
   'row-unverified': 'internal',
   configuration: 'invalid',
   inventory: 'invalid',

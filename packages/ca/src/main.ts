@@ -27,7 +27,7 @@ import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 import { readServices } from './services-configuration.ts';
 import { backup, recordsErase, recordsVerify, restore } from './store-commands.ts';
-import { makeKey, rootDraft, rootInit, rootSign } from './trust-commands.ts';
+import { makeKey, rootDraft, rootInit, rootSign, rotatePrepare, rotateRetire } from './trust-commands.ts';
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;
 
@@ -44,6 +44,8 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'ca root init': rootInit,
   'ca root draft': rootDraft,
   'ca root sign': rootSign,
+  'ca rotate prepare': rotatePrepare,
+  'ca rotate retire': rotateRetire,
   'ca service list': serviceList,
   'ca service check': serviceList,
   'policy check': policyCheck,

@@ -89,6 +89,47 @@ export async function rootSign(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
+/** The next key, and a root that names it beside the ones in use. */
+export async function rotatePrepare(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = read(argv, 1, ['for', 'out', 'passphrase-file', 'config']);
+  const [file] = positionals;
+  const kind = values.for;
+  if (file === undefined || values.out === undefined || (kind !== 'user' && kind !== 'host'))
+    throw usage(
+      'name the file for the new key, --for user or host, and --out for the draft',
+      'ca rotate prepare',
+    );
+  const made = await makeKeyFile(file, kind, values['passphrase-file']);
+  const added = [`${file}.pub`];
+  const root = await draftRoot(
+    {
+      configurationFile: values.config ?? DEFAULT_CONFIGURATION,
+      out: values.out,
+      logins: [],
+      userCa: kind === 'user' ? added : [],
+      hostCa: kind === 'host' ? added : [],
+    },
+    new Date(),
+  );
+  if (values.json) return printJson({ key: made, root: describe(root) });
+  show(root);
+  talk(
+    `Sign and publish ${values.out}, wait for the hosts (beacon ca rotate status), then: beacon ca rotate activate ${file}.pub\n`,
+  );
+  return 0;
+}
+
+/** A root that names the keys in use alone. */
+export async function rotateRetire(argv: readonly string[]): Promise<number> {
+  const { values } = read(argv, 0, ['out', 'config']);
+  if (values.out === undefined)
+    throw usage('--out is missing: where shall the draft go?', 'ca rotate retire');
+  return rootDraft([
+    ...['--out', values.out, '--config', values.config ?? DEFAULT_CONFIGURATION],
+    ...(values.json ? ['--json'] : []),
+  ]);
+}
+
 function describe(root: TrustRoot) {
   const names = (lines: readonly string[]) => lines.map((line) => fingerprint(parsePublicKeyLine(line).key));
   return {

@@ -2,6 +2,7 @@
  * Trust root, trust status and revocation list over HTTP, for hosts that ask every minute: public, each with a tag to ask
  * by (`If-None-Match`). What is public here opens nothing; what makes it believed are the signatures.
  */
+import { activationAnswer, activationRequest, rotationState } from '@beacon/protocol/http/rotation';
 import {
   publishedRoot,
   publishedStatus,
@@ -15,6 +16,7 @@ import { tagOf, unlessKnown } from './conditional.ts';
 import { defineRoute } from './define-route.ts';
 import { CaError } from './error.ts';
 import { createKrl } from './krl.ts';
+import { activateKey, readRotation } from './rotation.ts';
 import { publishRoot, requireTrust } from './trust-root.ts';
 import type { TrustStatusSource } from './trust-status.ts';
 import { readLatestRoot, readRoot, type TrustRootRow } from './trust-store.ts';
@@ -92,6 +94,32 @@ export function trustRoutes(ca: Ca, trustStatus: TrustStatusSource): readonly Ro
         const { document, signature } = status;
         return unlessKnown(request, tagOf(document, signature), { body: { document, signature } });
       },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/rotation',
+      summary: 'Which CA keys the trust root names, and which hosts do not trust them yet',
+      tag: 'trust',
+      access: 'read',
+      request: {},
+      responses: { 200: { description: 'keys and hosts', schema: rotationState } },
+      handle: async ({ caller, request }) => ({
+        status: 200,
+        body: await readRotation(ca, caller, request.ip),
+      }),
+    }),
+    defineRoute({
+      method: 'POST',
+      path: '/v1/rotation',
+      summary: 'Record that a further CA key may be taken into use; refused while hosts lack it',
+      tag: 'trust',
+      access: 'write',
+      request: { body: activationRequest },
+      responses: { 201: { description: 'recorded', schema: activationAnswer } },
+      handle: async ({ body, caller, request }) => ({
+        status: 201,
+        body: { record: await activateKey(ca, caller, body, request.ip) },
+      }),
     }),
     defineRoute({
       method: 'GET',

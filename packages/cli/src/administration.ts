@@ -12,6 +12,7 @@ import type { TokenOptions } from './host-token.ts';
 import type { AddHostOptions, ChangeOptions } from './hosts.ts';
 import type { TailOptions } from './records.ts';
 import type { RevokeOptions } from './revoke.ts';
+import type { ActivateOptions } from './rotation.ts';
 
 export function addCa(program: Command, context: Context, finish: Finish): void {
   const ca = program.command('ca').description('administer the certificate authority');
@@ -34,6 +35,7 @@ export function addCa(program: Command, context: Context, finish: Finish): void 
   forward(ca, ['ca', 'token-key'], 'show the public half of a key for tokens, or make one', finish);
   forward(ca, ['ca', 'key'], 'make a key that certifies users or hosts, or signs the trust status', finish);
   addTrustRoot(ca, context, finish);
+  addRotation(ca, context, finish);
   forward(ca, ['ca', 'service'], 'key, list, check: the services that may act for people', finish);
   addHosts(ca, context, finish);
   addPersons(ca, context, finish);
@@ -54,6 +56,34 @@ function addTrustRoot(ca: Command, context: Context, finish: Finish): void {
     .action(async (file: string, options: Json) =>
       finish(await (await import('./trust-root.ts')).publishTrustRoot(context, file, options)),
     );
+}
+
+function addRotation(ca: Command, context: Context, finish: Finish): void {
+  const rotate = ca.command('rotate').description('replace a key that certifies users or hosts');
+  forward(
+    rotate,
+    ['ca', 'rotate', 'prepare'],
+    'make the next key, and draw up a root that names both',
+    finish,
+  );
+  rotate
+    .command('status')
+    .description('which keys the newest trust root names, and which hosts lack them')
+    .option(...JSON_OPTION)
+    .action(async (options: Json) =>
+      finish(await (await import('./rotation.ts')).showRotation(context, options)),
+    );
+  rotate
+    .command('activate')
+    .description('say that the next key may be taken into use; refused while hosts seen within a day lack it')
+    .argument('<key>', 'its .pub file, or its fingerprint SHA256:…')
+    .option('--without <host>', 'a host that is left behind; may be repeated', collect, [])
+    .option(...REASON_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (key: string, options: ActivateOptions) =>
+      finish(await (await import('./rotation.ts')).activateKey(context, key, options)),
+    );
+  forward(rotate, ['ca', 'rotate', 'retire'], 'draw up a root that names the keys in use alone', finish);
 }
 
 function addHosts(ca: Command, context: Context, finish: Finish): void {

@@ -83,6 +83,18 @@ describe('host tokens and trust roots through the API', () => {
     expect(ca.requests.at(-1)).toBe(`DELETE /v1/host-tokens/${ID}`);
   });
 
+  it('shows which hosts lack a key, and activates one by its file or fingerprint', async () => {
+    const key = `SHA256:${'A'.repeat(43)}`;
+    const shown = await run('ca rotate status');
+    expect(shown.stdout).toMatch(new RegExp(`user +${key} +waiting +2 +build-03`));
+    expect(shown.stdout).toMatch(/in use/);
+    const done = await run(`ca rotate activate ${key} --without build-03 --reason yearly`);
+    expect(done).toMatchObject({ status: 0, stdout: `${key} may be taken into use.\n` });
+    expect(ca.bodies.at(-1)).toEqual({ v: 1, key, without: ['build-03'], reason: 'yearly' });
+    expect((await run(`ca rotate activate ${key} --without BUILD --reason x`)).status).toBe(64);
+    expect((await run('ca rotate activate none.pub --reason x')).status).toBe(66);
+  });
+
   it('publishes a root as its exact text, with the signatures that lie beside it', async () => {
     const file = join(home.directory, 'root.json');
     writeFileSync(file, '{ "v": 1 }\n');

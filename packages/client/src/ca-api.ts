@@ -7,6 +7,7 @@ import type { CertificateRequest, DecisionRequest } from '@beacon/protocol/http/
 import type { HostTokenRequest } from '@beacon/protocol/http/enrolment';
 import type { HostRequest } from '@beacon/protocol/http/hosts';
 import type { RevocationRequest } from '@beacon/protocol/http/revocations';
+import type { ActivationRequest } from '@beacon/protocol/http/rotation';
 import type { PublishedRoot } from '@beacon/protocol/http/trust';
 import { Answer } from './answer.ts';
 import {
@@ -63,6 +64,9 @@ export interface CaApi {
   revoke(request: RevocationRequest): Promise<Revocation>;
   /** Answers the version that is published now. */
   publishTrustRoot(root: PublishedRoot): Promise<number>;
+  /** The CA keys that the newest root names, and the hosts that do not trust them yet. */
+  rotation(): Promise<readonly RotatingKey[]>;
+  activateKey(request: Omit<ActivationRequest, 'v'>): Promise<RecordReference>;
   records(query: Readonly<Record<string, string>>): Promise<RecordPage>;
   /** Public, as are the next two. */
   authorityKeys(): Promise<AuthorityKeys>;
@@ -83,6 +87,16 @@ export interface MadeHostToken {
   readonly id: string;
   readonly token: string;
   readonly expires: Date;
+}
+
+export interface RotatingKey {
+  /** `user` or `host`. */
+  readonly kind: string;
+  readonly fingerprint: string;
+  readonly inUse: boolean;
+  /** The first of the roots that name it without a gap. */
+  readonly since: number;
+  readonly waiting: readonly { readonly id: string; readonly root: number; readonly seen: Date }[];
 }
 
 export interface HostToken {
@@ -172,6 +186,20 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
         1,
         Number.MAX_SAFE_INTEGER,
       ),
+    rotation: async () =>
+      (await get('/v1/rotation', 'the rotation')).objects('keys').map((key) => ({
+        kind: key.text('kind', 4),
+        fingerprint: key.text('fingerprint', 50),
+        inUse: key.boolean('in_use'),
+        since: key.integer('since', 1),
+        waiting: key.objects('waiting').map((host) => ({
+          id: host.name('id', 'host'),
+          root: host.integer('root', 0),
+          seen: host.time('seen'),
+        })),
+      })),
+    activateKey: async (request) =>
+      readRecordReference((await post('/v1/rotation', request, 'the activation')).object('record')),
     records: async (query) => {
       const path = `/v1/records${queryOf(query)}`;
       const page = read(await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES }), 'the records');

@@ -26,7 +26,14 @@ export type {
   Revocation,
   Whoami,
 } from './ca-answers.ts';
-export { type CaApi, createCaApi, type HostToken, type HostTokenWish, type MadeHostToken } from './ca-api.ts';
+export {
+  type CaApi,
+  createCaApi,
+  type HostToken,
+  type HostTokenWish,
+  type MadeHostToken,
+  type RotatingKey,
+} from './ca-api.ts';
 export { type CertificateWish, type ObtainedCertificate, obtainCertificate } from './certificate.ts';
 export { fetchJwks, verifyCheckpoint } from './checkpoint.ts';
 export { clientAssertion, type ServiceClient } from './client-assertion.ts';

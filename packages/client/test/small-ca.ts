@@ -36,6 +36,7 @@ export interface SmallCa {
 }
 
 const PERSON = 'github:583231';
+const NEXT_KEY = `SHA256:${'A'.repeat(43)}`;
 const TOKEN_ID = `0${'1'.repeat(25)}`;
 
 export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallCa> {
@@ -170,6 +171,22 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
           expires: startedAt.toISOString(),
           record: record('host-token'),
         };
+      case 'GET /v1/rotation':
+        return {
+          root: 2,
+          keys: [
+            { kind: 'user', fingerprint: fingerprint(userCa.publicKey), in_use: true, since: 1, waiting: [] },
+            {
+              kind: 'user',
+              fingerprint: NEXT_KEY,
+              in_use: false,
+              since: 2,
+              waiting: [{ id: 'build-03', root: 1, seen: startedAt.toISOString() }],
+            },
+          ],
+        };
+      case 'POST /v1/rotation':
+        return { record: record('rotation-activated') };
       case 'GET /v1/host-tokens':
         return {
           tokens: [
