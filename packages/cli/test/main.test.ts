@@ -98,7 +98,9 @@ describe('completion', () => {
     expect(complete('beacon')).toEqual(
       expect.arrayContaining(['login', 'ssh', 'ssh-config', 'ca', 'revoke', '--version']),
     );
-    expect(complete('beacon ca host')).toEqual(['add', 'list', 'disable', 'enable']);
+    expect(complete('beacon ca host')).toEqual(
+      expect.arrayContaining(['add', 'list', 'token', 'disable', 'enable']),
+    );
     expect(complete('beacon ca host add')).toEqual(expect.arrayContaining(['--address', '--host-key']));
     expect(complete('beacon records verify')).toEqual(['--store', '--config', '--anchor', '--json']);
     expect(complete('beacon ssh build-01')).toContain('--lifetime');
