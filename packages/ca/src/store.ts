@@ -26,10 +26,9 @@ const firstAdministrativeKinds = [
   'person-disabled',
   'person-enabled',
 ].map((kind) => sql.lit(kind));
-const administrativeKinds = [
-  ...firstAdministrativeKinds,
-  ...['host-enrolled', 'host-token', 'host-token-used', 'host-token-revoked'].map((kind) => sql.lit(kind)),
-];
+const personKinds = ['person-disabled', 'person-enabled'].map((kind) => sql.lit(kind));
+const tokenKinds = ['host-token', 'host-token-used', 'host-token-revoked'].map((kind) => sql.lit(kind));
+const administrativeKinds = [...firstAdministrativeKinds, sql.lit('host-enrolled'), ...tokenKinds];
 
 /** The tables of this file, as of each version; and an index on records, which are there already. */
 export const caMigrations: Migrations = {
@@ -113,7 +112,7 @@ export const caMigrations: Migrations = {
       await database.schema
         .createIndex('records_administrative')
         .on('records')
-        .columns(['chain', 'host', 'seq'])
+        .columns(['chain', 'host', 'kind', 'seq'])
         .where(sql.ref('kind'), 'in', administrativeKinds)
         .execute();
     },
@@ -275,6 +274,7 @@ const findPersonRecords = prepareQuery(
   (store: Readable<RecordTables>, values: { disabled: string; enabled: string }) =>
     administrativeRecords(store)
       .where('host', 'is', null)
+      .where('kind', 'in', personKinds)
       .where((or) =>
         or.or([or('line', 'like', holding(values.disabled)), or('line', 'like', holding(values.enabled))]),
       ),
@@ -289,7 +289,10 @@ export async function lastTokenRecord<Tables extends RecordTables>(
 }
 
 const findTokenRecords = prepareQuery((store: Readable<RecordTables>, values: { named: string }) =>
-  administrativeRecords(store).where('host', 'is', null).where('line', 'like', holding(values.named)),
+  administrativeRecords(store)
+    .where('host', 'is', null)
+    .where('kind', 'in', tokenKinds)
+    .where('line', 'like', holding(values.named)),
 );
 
 /**

@@ -142,14 +142,17 @@ describe('a disabled person’s row', () => {
 
   test('the records of rows are found by their index', async () => {
     const { store } = ca.running.ca;
-    for (const where of ["host = 'web-01'", 'host is null']) {
-      const kinds =
-        "'host-added', 'host-certificate', 'host-disabled', 'host-enabled', 'person-disabled', 'person-enabled'";
+    const kinds =
+      "'host-added', 'host-certificate', 'host-disabled', 'host-enabled', 'person-disabled', 'person-enabled', 'host-enrolled', 'host-token', 'host-token-used', 'host-token-revoked'";
+    for (const [where, found] of [
+      ["host = 'web-01'", 'chain=? AND host=?'],
+      ["host is null and kind in ('person-disabled', 'person-enabled')", 'chain=? AND host=? AND kind=?'],
+    ] as const) {
       const plan = await sql<{
         detail: string;
       }>`explain query plan select seq, kind from records where chain = 'ca'
-        and kind in (${sql.raw(kinds)}) and ${sql.raw(where)} order by seq desc limit 1`.execute(store);
-      expect(plan.rows[0]?.detail).toContain('records_administrative');
+        and kind in (${sql.raw(kinds)}) and ${sql.raw(where)}`.execute(store);
+      expect(plan.rows[0]?.detail).toContain(`records_administrative (${found}`);
     }
   });
 });

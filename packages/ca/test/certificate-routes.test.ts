@@ -115,6 +115,7 @@ const NAMED: Readonly<Record<string, string>> = {
   hosts: 'web-01',
   certificates: '1',
   sessions: '0'.repeat(26),
+  'host-tokens': '0'.repeat(26),
   persons: 'github:102',
 };
 
@@ -132,7 +133,10 @@ describe('every route', () => {
         .filter(([, { security }]) => (security ?? []).length > 0)
         .map(
           ([method]) =>
-            [method.toUpperCase(), path.replace(/(\w+)\/\{\w+\}/, (_, of) => `${of}/${NAMED[of]}`)] as const,
+            [
+              method.toUpperCase(),
+              path.replace(/([\w-]+)\/\{\w+\}/, (_, of) => `${of}/${NAMED[of]}`),
+            ] as const,
         ),
     );
     expect(routes.length).toBeGreaterThan(12);
