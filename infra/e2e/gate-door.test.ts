@@ -1,7 +1,9 @@
 /** What sshd lets nobody have at a host’s gate (group G of the attacks): from outside, with a certificate or without. */
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { formatPublicKeyLine, generateKey } from '@beacon/ssh';
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { freePort } from '../demo/free-port.ts';
 import { GateConnection } from '../lab/gate-connection.ts';
 import type { CertifyOptions } from '../lab/throw-away-ca.ts';
 import { describeOnHost, TOUCHED, touch } from './attacked-host.ts';
@@ -42,6 +44,24 @@ describeOnHost('the door of a gate', (attacked) => {
     await connection.ended;
     expect(connection.stray).not.toContain('SSH-2.0');
     expect(connection.stderr).toMatch(/prohibited|forwarding|tunnel|channel|Tunnel/i);
+  });
+
+  // SOCKS 5 (RFC 1928): a greeting without authentication, then a connection to port 22 of 127.0.0.1.
+  const socks = Buffer.from([5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, 0, 22]);
+  test.each([
+    ['a port', '-L', ':127.0.0.1:22', Buffer.alloc(0), ''],
+    ['a socket', '-L', ':/run/dbus/system_bus_socket', Buffer.from('\0AUTH\r\n'), ''],
+    // What ssh itself says before it has asked the host: that it takes the greeting.
+    ['any target of a proxy', '-D', '', socks, '0500'],
+  ])('G10: forwards nothing from a listener to %s', async (_, flag, target, sent, own) => {
+    const port = await freePort();
+    const connection = await attacked.connect({ options: [flag, `127.0.0.1:${port}${target}`] });
+    await connection.hello();
+    const answer = await answerOf(port, sent);
+    expect(answer.toString('hex').slice(0, 4)).toBe(own);
+    expect(answer.toString()).not.toContain('SSH-2.0');
+    await connection.end();
+    expect(connection.stray).toBe('');
   });
 
   test('G10: gives no terminal', async () => {
@@ -232,3 +252,16 @@ describeOnHost('the door of a gate', (attacked) => {
     });
   });
 });
+
+/** All that comes back from a port of this machine until the other side ends it, orderly or not. */
+function answerOf(port: number, sent: Buffer): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    const socket = connect({ port, host: '127.0.0.1' }, () => socket.write(sent));
+    socket.on('data', (part) => parts.push(part));
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ECONNRESET') reject(error);
+    });
+    socket.once('close', () => resolve(Buffer.concat(parts)));
+  });
+}
