@@ -49,8 +49,13 @@ const commands = new Set(
   ),
 );
 const TREE: Readonly<Record<string, readonly string[]>> = {
-  ca: ['init', 'serve', 'ready', 'check', 'backup', 'restore', 'token-key', 'service', 'host', 'person'],
-  'ca host': ['add', 'list', 'disable', 'enable'],
+  ca: [
+    ...['init', 'serve', 'ready', 'check', 'backup', 'restore', 'token-key', 'key'],
+    ...['service', 'host', 'person', 'root', 'rotate'],
+  ],
+  'ca host': ['add', 'list', 'disable', 'enable', 'token', 'tokens', 'revoke-token'],
+  'ca root': ['init', 'draft', 'sign', 'publish'],
+  'ca rotate': ['prepare', 'status', 'activate', 'retire'],
   'ca person': ['list', 'disable', 'enable'],
   host: ['init', 'check', 'remove'],
   policy: ['check', 'test', 'explain'],
