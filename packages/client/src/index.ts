@@ -40,7 +40,7 @@ export { clientAssertion, type ServiceClient } from './client-assertion.ts';
 export { type DeviceClient, type DeviceLogin, finishDeviceLogin, startDeviceLogin } from './device-login.ts';
 export { type CaMetadata, discoverCa } from './discovery.ts';
 export { ClientError, type ClientErrorCode, type ServerProblem } from './error.ts';
-export { defaultOutside, type Outside } from './exchange.ts';
+export { defaultOutside, exchange, type HttpAnswer, type HttpRequest, type Outside } from './exchange.ts';
 export { plainText } from './plain-text.ts';
 export {
   createProof,

@@ -13,6 +13,7 @@ const kinds = {
   'trust-went-back': 'denied',
   'trust-stale': 'unavailable',
   'clock-wrong': 'unavailable',
+  'answer-malformed': 'unavailable',
   'sshd-refuses': 'invalid',
   'sshd-differs': 'invalid',
   'sudo-refuses': 'invalid',

@@ -97,20 +97,39 @@ export function requireFresh({ root, status }: VerifiedTrust, now: Date): void {
   }
 }
 
+/** The newest documents that were in force: versions, and the SHA-256 of their exact bytes. */
+export interface TrustFloor {
+  readonly root: number;
+  readonly rootSha256: string;
+  readonly status: number;
+  readonly statusSha256: string;
+}
+
+export function floorOf({ files, root, status }: VerifiedTrust): TrustFloor {
+  return {
+    root: root.version,
+    rootSha256: sha256(files['root.json']),
+    status: status.version,
+    statusSha256: sha256(files['status.json']),
+  };
+}
+
 /** Throws HostError `trust-went-back` where `next` is older than `present`, or another document of the same version. */
 export function requireNotOlder(present: VerifiedTrust, next: VerifiedTrust): void {
-  const [was, is] = [present.root.version, next.root.version];
-  const sameRoot = was === is;
-  if (is < was) throw wentBack(`root ${was}`, `root ${is}`);
-  if (sameRoot && !present.files['root.json'].equals(next.files['root.json'])) {
-    throw wentBack(`root ${was}`, 'another root of the same version');
-  }
+  requireNotBelow(floorOf(present), next);
+}
+
+/** {@link requireNotOlder} for what is remembered of documents. */
+export function requireNotBelow(floor: TrustFloor, next: VerifiedTrust): void {
+  const is = floorOf(next);
+  if (is.root < floor.root) throw wentBack(`root ${floor.root}`, `root ${is.root}`);
   // A new root begins the versions of the status anew: so a host recovers from a version that a thief drove up (B4).
-  if (!sameRoot) return;
-  const [before, after] = [present.status.version, next.status.version];
-  if (after < before) throw wentBack(`status ${before}`, `status ${after}`);
-  if (after === before && !present.files['status.json'].equals(next.files['status.json'])) {
-    throw wentBack(`status ${before}`, 'another status of the same version');
+  if (is.root !== floor.root) return;
+  if (is.rootSha256 !== floor.rootSha256)
+    throw wentBack(`root ${floor.root}`, 'another root of the same version');
+  if (is.status < floor.status) throw wentBack(`status ${floor.status}`, `status ${is.status}`);
+  if (is.status === floor.status && is.statusSha256 !== floor.statusSha256) {
+    throw wentBack(`status ${floor.status}`, 'another status of the same version');
   }
 }
 

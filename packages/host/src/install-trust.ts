@@ -1,0 +1,90 @@
+/**
+ * Puts trust documents into force: a whole folder of their version, on the disk, and then one rename of the link. A kill
+ * leaves the old ones or the new ones, never a mixture. The one version before is kept. What was in force is remembered
+ * apart, so that a folder that was deleted or put back does not make older documents acceptable (B11).
+ */
+import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ProtocolError } from '@beacon/protocol/error';
+import { parseStrictJsonBytes } from '@beacon/protocol/strict-json';
+import { ValueReader } from '@beacon/protocol/value-reader';
+import { TRUST_FOLDER } from './drop-in.ts';
+import { placeFile, placeLink, readIfThere, syncPath } from './durable-file.ts';
+import { HostError } from './error.ts';
+import { statOf } from './facts.ts';
+import { JOURNAL_FOLDER } from './journal.ts';
+import type { Machine } from './machine.ts';
+import {
+  floorOf,
+  TRUST_FILES,
+  type TrustFile,
+  type TrustFloor,
+  trustVersion,
+  trustVersions,
+  userCaFile,
+  type VerifiedTrust,
+} from './trust-documents.ts';
+
+const FLOOR = `${JOURNAL_FOLDER}/trust-floor.json`;
+const UNFINISHED = '.unfinished';
+const ROOT = { uid: 0, gid: 0 };
+
+/** Yields after each step; who stops asking leaves the machine as a kill would. */
+export function* installTrust(machine: Machine, trust: VerifiedTrust): Generator<string> {
+  const place = machine.at(TRUST_FOLDER);
+  const version = trustVersion(trust);
+  const current = join(place, 'current');
+  const before =
+    statOf(machine, `${TRUST_FOLDER}/current`)?.isSymbolicLink() === true ? readlinkSync(current) : undefined;
+  // First: what was in force once is never fallen back behind, even where the next lines are not reached.
+  writeFloor(machine, floorOf(trust));
+  yield 'floor';
+  if (before !== version) {
+    const unfinished = join(place, UNFINISHED);
+    rmSync(unfinished, { recursive: true, force: true });
+    mkdirSync(unfinished, { mode: 0o755 });
+    for (const name of Object.keys(TRUST_FILES) as TrustFile[]) {
+      placeFile(join(unfinished, name), trust.files[name], 0o644, ROOT);
+      yield name;
+    }
+    placeFile(join(unfinished, 'user_ca.pub'), userCaFile(trust.root), 0o644, ROOT);
+    rmSync(join(place, version), { recursive: true, force: true });
+    renameSync(unfinished, join(place, version));
+    syncPath(place);
+    yield `folder ${version}`;
+    placeLink(current, version);
+    yield `current is ${version}`;
+  }
+  for (const old of trustVersions(place).filter((name) => name !== version && name !== before)) {
+    rmSync(join(place, old), { recursive: true });
+  }
+  if (readdirSync(place).includes(UNFINISHED)) rmSync(join(place, UNFINISHED), { recursive: true });
+}
+
+/** Undefined where none was written yet. Throws HostError `state-damaged`. */
+export function readFloor(machine: Machine): TrustFloor | undefined {
+  const bytes = readIfThere(machine.at(FLOOR));
+  if (bytes === undefined) return undefined;
+  try {
+    const top = new ValueReader('trust-status-malformed', 'trust floor', parseStrictJsonBytes(bytes));
+    const read = top.members(['v', 'root', 'root_sha256', 'status', 'status_sha256']);
+    return {
+      root: read.root.integer(1, Number.MAX_SAFE_INTEGER),
+      rootSha256: read.root_sha256.text(64),
+      status: read.status.integer(1, Number.MAX_SAFE_INTEGER),
+      statusSha256: read.status_sha256.text(64),
+    };
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new HostError('state-damaged', `${FLOOR} is damaged: find out why; then remove it`, {
+      cause: error,
+    });
+  }
+}
+
+function writeFloor(machine: Machine, floor: TrustFloor): void {
+  const { root, rootSha256, status, statusSha256 } = floor;
+  const text = JSON.stringify({ v: 1, root, root_sha256: rootSha256, status, status_sha256: statusSha256 });
+  mkdirSync(machine.at(JOURNAL_FOLDER), { recursive: true, mode: 0o700 });
+  placeFile(machine.at(FLOOR), Buffer.from(`${text}\n`), 0o600, ROOT);
+}
