@@ -57,7 +57,7 @@ const TREE: Readonly<Record<string, readonly string[]>> = {
   'ca root': ['init', 'draft', 'sign', 'publish'],
   'ca rotate': ['prepare', 'status', 'activate', 'retire'],
   'ca person': ['list', 'disable', 'enable'],
-  host: ['init', 'check', 'remove'],
+  host: ['init', 'check', 'sync', 'remove'],
   policy: ['check', 'test', 'explain'],
   records: ['tail', 'verify', 'erase'],
   certificate: ['show'],

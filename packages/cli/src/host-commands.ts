@@ -14,6 +14,7 @@ export function addHost(program: Command, context: Context, finish: Finish): voi
     .option('--id <host>', 'the host id; by default the one that this machine has already')
     .option('--root-key <file>', 'the public key that signs the trust root; pinned at the first time')
     .option('--trust <dir>', 'a folder of trust documents: root.json, status.json, their .sig, and krl')
+    .option('--ca <url>', 'where sync asks for newer ones, https://…; wants systemd')
     .option('--login <name>', 'the login that certificates enter', 'beacon')
     .option('--accounts <name=count>', 'a pool of accounts for commands; may be repeated', collect, [])
     .option('--from <dir>', 'the unpacked archive for hosts; by default where this program lies')
@@ -32,6 +33,13 @@ export function addHost(program: Command, context: Context, finish: Finish): voi
     .option(...JSON_OPTION)
     .action(async (options: HostPlaceOptions & Json) =>
       finish(await (await import('./host.ts')).hostCheck(context, options)),
+    );
+  host
+    .command('sync')
+    .description('fetch trust root, trust status and revocation list from the CA, verify them, and use them')
+    .option(...ROOT_OPTION)
+    .action(async (options: HostPlaceOptions) =>
+      finish(await (await import('./host.ts')).hostSync(context, options)),
     );
   host
     .command('remove')

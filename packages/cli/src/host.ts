@@ -1,6 +1,7 @@
 /** `beacon host init|check|remove`: reads what was typed, calls `@beacon/host`, prints. */
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { defaultOutside, parseServerUrl } from '@beacon/client';
 import {
   checkHost,
   diffPlan,
@@ -13,6 +14,7 @@ import {
   printPlan,
   readNote,
   removeHost,
+  syncHost,
   type Wish,
 } from '@beacon/host';
 import { isName } from '@beacon/protocol';
@@ -29,6 +31,7 @@ export interface HostInitOptions extends HostPlaceOptions {
   readonly id?: string;
   readonly rootKey?: string;
   readonly trust?: string;
+  readonly ca?: string;
   readonly login: string;
   readonly accounts: readonly string[];
   readonly from?: string;
@@ -43,6 +46,8 @@ export interface HostRemoveOptions extends HostPlaceOptions {
 type Machine = ReturnType<typeof openMachine>;
 
 const HAS_DEFECTS = 78;
+/** For each of three requests; systemd ends the whole after a minute. */
+const SYNC_TIMEOUT_MS = 15_000;
 
 export async function hostInit(context: Context, options: HostInitOptions): Promise<number> {
   const { terminal } = context;
@@ -85,6 +90,13 @@ export async function hostCheck(
   return defects === 0 ? 0 : HAS_DEFECTS;
 }
 
+export async function hostSync({ terminal, now }: Context, options: HostPlaceOptions): Promise<number> {
+  const outside = { ...defaultOutside(), now, timeoutMs: SYNC_TIMEOUT_MS };
+  const { version, changed } = await syncHost(open(options), outside);
+  terminal.talk(changed ? `trust ${version} is in force now` : `trust ${version} is still the newest`);
+  return 0;
+}
+
 export async function hostRemove({ terminal }: Context, options: HostRemoveOptions): Promise<number> {
   await removeHost(open(options), { purge: options.purge, report: (line) => terminal.out(line) });
   terminal.talk('this machine is no managed host any more');
@@ -107,7 +119,13 @@ function readWish(machine: Machine, options: HostInitOptions): Wish {
     );
   }
   const pools = options.accounts.length === 0 ? noted?.pools : new Map(options.accounts.map(parsePool));
-  return { host, login: options.login, rootKey, pools: pools ?? new Map(), ca: noted?.ca };
+  return {
+    host,
+    login: options.login,
+    rootKey,
+    pools: pools ?? new Map(),
+    ca: options.ca === undefined ? noted?.ca : parseServerUrl(options.ca),
+  };
 }
 
 function readKey(file: string): string {

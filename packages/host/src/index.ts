@@ -11,5 +11,6 @@ export type { Finding } from './obstacles.ts';
 export { type InitRequest, type Prepared, prepareHost } from './prepare.ts';
 export { PRINT_FORMS, type PrintForm, printPlan } from './print.ts';
 export { type RemoveOptions, removeHost, removeSteps } from './remove.ts';
+export { type Synced, type SyncOptions, syncHost, syncTrust } from './sync.ts';
 export { readTrustFolder, requireFresh, requireNotOlder, verifyTrust } from './trust-documents.ts';
 export { parsePool, type Wish } from './wish.ts';
