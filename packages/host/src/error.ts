@@ -2,7 +2,7 @@
  * The one error class of this package. `code` says which rule refused or what failed, `kind` is one of the eight of
  * DESIGN.md section 9. A defect that `check` finds is a value, not an error.
  */
-import type { ProblemKind } from '@beacon/protocol/problem';
+import type { Problem, ProblemKind } from '@beacon/protocol/problem';
 
 const kinds = {
   usage: 'invalid',
@@ -14,6 +14,8 @@ const kinds = {
   'trust-stale': 'unavailable',
   'clock-wrong': 'unavailable',
   'answer-malformed': 'unavailable',
+  'ca-refused': 'denied',
+  'host-key-missing': 'invalid',
   'sshd-refuses': 'invalid',
   'sshd-differs': 'invalid',
   'sudo-refuses': 'invalid',
@@ -28,14 +30,23 @@ const kinds = {
 
 export type HostErrorCode = keyof typeof kinds;
 
+export interface HostErrorOptions extends ErrorOptions {
+  /** What the CA said; only with `ca-refused`. */
+  readonly refusal?: Problem;
+  /** Where the CA's own word is better than the code's. */
+  readonly kind?: ProblemKind;
+}
+
 export class HostError extends Error {
   override readonly name = 'HostError';
   readonly code: HostErrorCode;
   readonly kind: ProblemKind;
+  readonly refusal?: Problem;
 
-  constructor(code: HostErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+  constructor(code: HostErrorCode, message: string, options: HostErrorOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
-    this.kind = kinds[code];
+    this.kind = options.kind ?? kinds[code];
+    if (options.refusal !== undefined) this.refusal = options.refusal;
   }
 }
