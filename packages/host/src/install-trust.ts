@@ -12,7 +12,7 @@ import { TRUST_FOLDER } from './drop-in.ts';
 import { placeFile, placeLink, readIfThere, syncPath } from './durable-file.ts';
 import { HostError } from './error.ts';
 import { statOf } from './facts.ts';
-import { JOURNAL_FOLDER } from './journal.ts';
+import { JOURNAL_FOLDER } from './journal-entry.ts';
 import type { Machine } from './machine.ts';
 import {
   floorOf,

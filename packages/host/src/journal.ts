@@ -17,8 +17,6 @@ import {
   rmSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { parseStrictJson } from '@beacon/protocol/strict-json';
-import { ValueReader } from '@beacon/protocol/value-reader';
 import { ACCOUNT_FILES, removeAccount } from './accounts.ts';
 import {
   appendLine,
@@ -30,41 +28,25 @@ import {
   syncPath,
 } from './durable-file.ts';
 import { HostError } from './error.ts';
+import {
+  type Entry,
+  isEntry,
+  JOURNAL,
+  JOURNAL_FOLDER,
+  type JournalLine,
+  parseLine,
+} from './journal-entry.ts';
 import type { Machine } from './machine.ts';
 
-export const JOURNAL_FOLDER = '/var/lib/beacon-host';
-const JOURNAL = `${JOURNAL_FOLDER}/journal`;
 const KEPT = `${JOURNAL_FOLDER}/before`;
 /** Folders that are Beacon's alone: what is in them goes with them. */
 const OWN_FOLDERS = ['/etc/beacon', '/usr/lib/beacon'];
 
-export type Entry =
-  | { readonly was: 'absent' | 'account'; readonly path: string }
-  | {
-      readonly was: 'folder';
-      readonly path: string;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-    }
-  | {
-      /** `accounts` are the system's own files of accounts. */
-      readonly was: 'file' | 'accounts';
-      readonly path: string;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-      readonly copy: string;
-    }
-  | { readonly was: 'link'; readonly path: string; readonly target: string };
-
-type Line = Entry | { readonly was: 'complete' | 'restored'; readonly path: '' };
-
 export class Journal {
   readonly #machine: Machine;
-  #lines: Line[];
+  #lines: JournalLine[];
 
-  private constructor(machine: Machine, lines: Line[]) {
+  private constructor(machine: Machine, lines: JournalLine[]) {
     this.#machine = machine;
     this.#lines = lines;
   }
@@ -277,40 +259,14 @@ export class Journal {
     return join(this.#machine.at(KEPT), name);
   }
 
-  #add(line: Line): void {
+  #add(line: JournalLine): void {
     appendLine(this.#machine.at(JOURNAL), JSON.stringify(line));
     this.#lines.push(line);
   }
 
-  #replace(lines: readonly Line[]): void {
+  #replace(lines: readonly JournalLine[]): void {
     const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
     placeFile(this.#machine.at(JOURNAL), Buffer.from(text), 0o600, { uid: 0, gid: 0 });
     this.#lines = [...lines];
-  }
-}
-
-function isEntry(line: Line): line is Entry {
-  return line.was !== 'complete' && line.was !== 'restored';
-}
-
-function parseLine(text: string): Line {
-  try {
-    const top = new ValueReader('host-identity-malformed', 'journal', parseStrictJson(text));
-    const read = top.members(['was', 'path'], ['mode', 'uid', 'gid', 'copy', 'target']);
-    const was = read.was.text(16);
-    if (was === 'complete' || was === 'restored') return { was, path: '' };
-    const path = read.path.text(4_096);
-    const number = (reader: ValueReader | undefined): number => (reader ?? top).integer(0, 2 ** 32);
-    if (was === 'absent' || was === 'account') return { was, path };
-    if (was === 'link') return { was, path, target: (read.target ?? top).text(4_096) };
-    const owner = { mode: number(read.mode), uid: number(read.uid), gid: number(read.gid) };
-    if (was === 'folder') return { was, path, ...owner };
-    if (was === 'file' || was === 'accounts')
-      return { was, path, ...owner, copy: (read.copy ?? top).text(16) };
-    throw read.was.refusal('it is unknown');
-  } catch (error) {
-    throw new HostError('state-damaged', `${JOURNAL} is damaged: put it right by hand, see docs/host.md`, {
-      cause: error,
-    });
   }
 }

@@ -15,7 +15,7 @@ import { statOf } from './facts.ts';
 import { fetchTrust, type TrustTags } from './fetch-trust.ts';
 import { requireRoot } from './init.ts';
 import { installTrust, readFloor } from './install-trust.ts';
-import { JOURNAL_FOLDER } from './journal.ts';
+import { JOURNAL_FOLDER } from './journal-entry.ts';
 import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import {
