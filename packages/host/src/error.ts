@@ -16,6 +16,7 @@ const kinds = {
   'answer-malformed': 'unavailable',
   'ca-refused': 'denied',
   'host-key-missing': 'invalid',
+  'certificate-refused': 'denied',
   'sshd-refuses': 'invalid',
   'sshd-differs': 'invalid',
   'sudo-refuses': 'invalid',
