@@ -1,7 +1,7 @@
 /** One of each fault of `scripts/gate-faults` that no other test has, and one run that nothing breaks: the judge finds nothing. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createRandom } from '../crash/random.ts';
-import { breakOne, type Fault, prepare } from '../gate-faults/faults.ts';
+import { breakOne, type Fault, LONGEST_MS, prepare } from '../gate-faults/faults.ts';
 import { isWholeChain } from '../gate-faults/judge.ts';
 import { GateHost } from '../lab/gate-host.ts';
 import { Lab } from '../lab/lab.ts';
@@ -27,7 +27,25 @@ if (why !== undefined) process.stderr.write(`faults of gates are left out: ${why
     ['killed-alone', 3],
     ['none', 4],
   ])('L9: leaves whole records, and nothing that runs: %s', async (fault, number) => {
-    expect((await breakOne(host, fault, number, random)).findings).toEqual([]);
+    expect((await breakOne(host, fault, number, random.between(0, LONGEST_MS))).findings).toEqual([]);
     expect(isWholeChain(await host.records())).toBe(true);
+  });
+
+  describe('whose command is asked of systemd late', () => {
+    const REAL = '/usr/bin/systemd-run';
+    beforeAll(async () => {
+      await host.script(`mv ${REAL} ${REAL}.real`);
+      await host.lab.write(REAL, `#!/bin/sh\nsleep 1\nexec ${REAL}.real "$@"\n`, { mode: 0o755 });
+    });
+    afterAll(() => host.script(`mv ${REAL}.real ${REAL}`));
+
+    test.each<[Fault, number]>([
+      ['lost', 5],
+      ['cancelled', 6],
+      ['killed', 7],
+      ['killed-alone', 8],
+    ])('L9: is over all the same: %s', async (fault, number) => {
+      expect((await breakOne(host, fault, number, 'last-started')).findings).toEqual([]);
+    });
   });
 });

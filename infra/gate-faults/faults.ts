@@ -3,8 +3,8 @@
  * the last of which leaves a process behind in a session of its own and hangs.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { GateEvent } from '@beacon/protocol/gate-event';
 import { parseRecord, type RecordFields } from '@beacon/protocol/record';
-import type { Random } from '../crash/random.ts';
 import { GateConnection } from '../lab/gate-connection.ts';
 import { GATE_PROCESS, type GateHost } from '../lab/gate-host.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
@@ -27,7 +27,9 @@ export interface FaultOutcome {
 }
 
 const TRACE = '/var/tmp/trace';
-const LONGEST_MS = 2_500;
+/** The last moment at which it still makes sense to break a run. */
+export const LONGEST_MS = 2_500;
+const STEPS = 3;
 const SETTLE_MS = 40_000;
 /** What the watcher that a gate leaves behind is called. */
 const WATCHER = '^/bin/sh -c read -r word';
@@ -54,12 +56,15 @@ export async function prepare(host: GateHost): Promise<void> {
   });
 }
 
-/** Begins a run, breaks it, waits until the host has settled it, and judges what is left. */
+/** So many milliseconds after the client has begun to connect, or as soon as the last command is said to have started. */
+export type Moment = number | 'last-started';
+
+/** Begins a run, breaks it at that moment, waits until the host has settled it, and judges what is left. */
 export async function breakOne(
   host: GateHost,
   fault: Fault,
   number: number,
-  random: Random,
+  moment: Moment,
 ): Promise<FaultOutcome> {
   const last = fault === 'failed' ? 'fail' : fault === 'none' ? 'make' : 'hang';
   const run = (['make', 'make', last] as const).map((command, step): Asked => {
@@ -69,8 +74,9 @@ export async function breakOne(
   const certified = await host.ca.certify(run);
   const connection = await GateConnection.open(host.target, certified);
   const done = work(connection, run, fault === 'none').catch(() => undefined);
-  const afterMs = random.between(0, LONGEST_MS);
-  if (fault !== 'failed' && fault !== 'none') await sleep(afterMs);
+  const begin = performance.now();
+  if (fault !== 'failed' && fault !== 'none') await until(moment, connection);
+  const afterMs = Math.round(performance.now() - begin);
   switch (fault) {
     case 'lost':
       await connection.kill();
@@ -103,6 +109,12 @@ export async function breakOne(
     left: count('undo-left'),
     findings: judge(evidence),
   };
+}
+
+async function until(moment: Moment, connection: GateConnection): Promise<void> {
+  if (moment !== 'last-started') return sleep(moment);
+  let count = 0;
+  await connection.find((event): event is GateEvent => event.event === 'started' && ++count === STEPS);
 }
 
 /** As soon as there is a gate: a moment may come before it has started. */

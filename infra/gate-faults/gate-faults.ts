@@ -8,7 +8,7 @@ import { createRandom } from '../crash/random.ts';
 import { GateHost } from '../lab/gate-host.ts';
 import { Lab } from '../lab/lab.ts';
 import { whyNoLab } from '../lab/possible.ts';
-import { breakOne, FAULTS, type FaultOutcome, prepare } from './faults.ts';
+import { breakOne, FAULTS, type FaultOutcome, LONGEST_MS, prepare } from './faults.ts';
 import { isWholeChain } from './judge.ts';
 
 const USAGE = `Usage: scripts/gate-faults [FAULTS] [--seed TEXT]
@@ -43,7 +43,7 @@ async function run(lab: Lab, count: number, seed: string): Promise<number> {
   const outcomes: FaultOutcome[] = [];
   for (let number = 1; number <= count; number++) {
     const fault = FAULTS[random.between(0, FAULTS.length - 1)] ?? 'lost';
-    const outcome = await breakOne(host, fault, number, random);
+    const outcome = await breakOne(host, fault, number, random.between(0, LONGEST_MS));
     outcomes.push(outcome);
     for (const finding of outcome.findings)
       say(`${number}, ${fault} after ${outcome.afterMs} ms: ${finding}`);

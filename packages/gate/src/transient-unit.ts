@@ -5,9 +5,10 @@
  * signal from a status; so what comes over the streams is the command's alone.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { makeFolder } from './durable-file.ts';
 import { GateError } from './error.ts';
 import {
@@ -28,12 +29,14 @@ const LIMITS: ReadonlyMap<string, Pick<Ended, 'limit'>> = new Map([
 ]);
 
 const PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+const STOP_AGAIN_MS = 100;
 
 export function createTransientUnits(resultsFolder: string): Execution {
   makeFolder(resultsFolder);
   return {
     start: (launch) => start(launch, join(resultsFolder, launch.unit)),
     stopUnit: async (unit) => {
+      killCallers(unit);
       await systemctl('stop', unit);
       await systemctl('reset-failed', unit);
       rmSync(join(resultsFolder, unit), { force: true });
@@ -58,12 +61,39 @@ function start(launch: Launch, resultFile: string): Running {
       else resolve(result);
     });
   });
+  let isOver = false;
+  const end = (): void => {
+    isOver = true;
+  };
+  ended.then(end, end);
   return {
     stdout: child.stdout,
     stderr: child.stderr,
     ended,
-    stop: () => void systemctl('stop', launch.unit),
+    stop: () => void stopUntil(() => isOver, launch.unit),
   };
+}
+
+/** Asked for once, a stop may come before systemd-run has asked for the unit, and would find nothing to stop. */
+async function stopUntil(isOver: () => boolean, unit: string): Promise<void> {
+  while (!isOver()) {
+    await systemctl('stop', unit);
+    await sleep(STOP_AGAIN_MS);
+  }
+}
+
+/** Ends a systemd-run that a dead gate has left and that may not yet have asked for its unit. */
+function killCallers(unit: string): void {
+  for (const id of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const words = readFileSync(`/proc/${id}/cmdline`, 'utf8').split('\0');
+      // Anybody may call a process of theirs anything.
+      if (words.includes(`--unit=${unit}`) && statSync(`/proc/${id}`).uid === 0)
+        process.kill(Number(id), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
 }
 
 /** What systemd-run is given; a `$` is doubled, for systemd fills in variables where a command line has them. */
