@@ -1,7 +1,7 @@
 /** `beacon host init|check|remove`: reads what was typed, calls `@beacon/host`, prints. */
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { defaultOutside, parseServerUrl } from '@beacon/client';
+import { parseServerUrl } from '@beacon/client';
 import {
   checkHost,
   diffPlan,
@@ -22,6 +22,7 @@ import { formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key'
 import type { Json } from './command-options.ts';
 import type { Context } from './context.ts';
 import { CliError, usageError } from './error.ts';
+import { outsideOfMachine } from './system-authorities.ts';
 
 export interface HostPlaceOptions {
   readonly root: string;
@@ -91,7 +92,7 @@ export async function hostCheck(
 }
 
 export async function hostSync({ terminal, now }: Context, options: HostPlaceOptions): Promise<number> {
-  const outside = { ...defaultOutside(), now, timeoutMs: SYNC_TIMEOUT_MS };
+  const outside = { ...outsideOfMachine(), now, timeoutMs: SYNC_TIMEOUT_MS };
   const { version, changed } = await syncHost(open(options), outside);
   terminal.talk(changed ? `trust ${version} is in force now` : `trust ${version} is still the newest`);
   return 0;
