@@ -3,34 +3,23 @@
  * client as the person who is logged in, and used over a real sshd.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CaApi, ClientError, type ObtainedCertificate, obtainCertificate } from '@beacon/client';
-import { secretCommitment } from '@beacon/protocol/arguments-digest';
-import type { GateEvent } from '@beacon/protocol/gate-event';
-import type { Invocation } from '@beacon/protocol/gate-request';
-import { generateKey, type KeyPair } from '@beacon/ssh/key';
-import { createSigner } from '@beacon/ssh/signature';
-import { GateConnection } from '../lab/gate-connection.ts';
+import { type CaApi, ClientError } from '@beacon/client';
 import type { ManagedHost } from '../lab/managed-host.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
 import type { Check } from './checks.ts';
+import { GateCaller } from './gate-caller.ts';
 import type { GateStage } from './gate-stage.ts';
 
 type Say = (text: string) => void;
+type Caller = GateCaller<ManagedHost>;
 type Show = (name: string, what: string, check: () => Promise<Check>) => Promise<void>;
 
-/** A certificate with the key that it is for, as whoever asked for it holds it. */
-interface Held {
-  readonly obtained: ObtainedCertificate;
-  readonly key: KeyPair;
-}
-
-const LIFETIME_SECONDS = 120;
 const SETTLE_MS = 20_000;
 
 /** All checks of the gate, in an order in which each builds on what was shown before. */
 export async function runGateChecks(stage: GateStage, api: CaApi, say: Say, show: Show): Promise<void> {
   const [host, other] = stage.hosts;
-  const gate = new Caller(api, host, say);
+  const gate = new GateCaller(api, host, say);
   if (stage.why !== undefined) say(`  without root (${stage.why}): rootless gates, not fit for production`);
   await show(
     'gate_runs',
@@ -50,52 +39,6 @@ export async function runGateChecks(stage: GateStage, api: CaApi, say: Say, show
     otherHost(gate, other),
   );
   await show('gate_cut_connection', 'the connection is cut while a command runs', () => cutConnection(gate));
-}
-
-/** Asks the CA and a host's gate as lin. */
-class Caller {
-  readonly api: CaApi;
-  readonly host: ManagedHost;
-  readonly say: Say;
-
-  constructor(api: CaApi, host: ManagedHost, say: Say) {
-    this.api = api;
-    this.host = host;
-    this.say = say;
-  }
-
-  /** A certificate for these commands on the host, with a fresh key. */
-  async ask(commands: readonly Asked[]): Promise<Held> {
-    const key = generateKey('ssh-ed25519');
-    const wish = {
-      host: this.host.target.name,
-      login: this.host.login,
-      lifetimeSeconds: LIFETIME_SECONDS,
-      commands: commands.map(({ asked, undo }) => ({
-        ...requestOf(asked),
-        ...(undo === undefined ? {} : { undo: requestOf(undo) }),
-      })),
-    };
-    const obtained = await obtainCertificate(this.api, wish, { signer: createSigner(key.privateKey) });
-    return { obtained, key };
-  }
-
-  connect({ obtained, key }: Held, host = this.host): Promise<GateConnection> {
-    const { blob } = obtained.certificate;
-    const { authorities } = obtained.host;
-    return GateConnection.open(host.target, { blob, key }, { login: host.login, authorities });
-  }
-
-  async open(commands: readonly Asked[]): Promise<GateConnection> {
-    return this.connect(await this.ask(commands));
-  }
-
-  /** Whether what came is a refusal with this code; its reason is said. */
-  isRefused(event: GateEvent | undefined, code: string): boolean {
-    if (event?.event !== 'refused') return false;
-    this.say(`  gate: ${event.code}: ${event.reason}`);
-    return event.code === code;
-  }
 }
 
 async function runs(gate: Caller): Promise<Check> {
@@ -226,13 +169,4 @@ async function sites(host: ManagedHost): Promise<string[]> {
 function site(verb: string, name: string, undo?: string): Asked {
   const asked = invocation(`site.${verb}`, { name });
   return undo === undefined ? { asked } : { asked, undo: invocation(`site.${undo}`, { name }) };
-}
-
-/** What the CA is asked for: the exact parameters, and secret ones as commitments alone. */
-function requestOf({ command, params, salt, secrets }: Invocation) {
-  const commitments = [...secrets].map(
-    ([name, secret]) =>
-      [name, secretCommitment(secret.salt, Buffer.from(secret.value)).toString('base64url')] as const,
-  );
-  return { command, params, salt: salt.toString('base64url'), commitments: Object.fromEntries(commitments) };
 }

@@ -14,11 +14,12 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Standin, startStandin } from '@beacon/github-standin';
+import { freePort } from './free-port.ts';
+import { makeTlsPair } from './tls-pair.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const BEACON = join(ROOT, 'packages', 'cli', 'bin', 'beacon.js');
@@ -49,29 +50,40 @@ export class Stage {
   readonly hosts: DemoHost[] = [];
   readonly #children: ChildProcess[] = [];
 
-  private constructor(folder: string, standin: Standin, caPort: number) {
+  /** Who vouches for the CA's own address, where that is not loopback: a file of this one certificate. */
+  readonly tlsAuthority: string | undefined;
+
+  private constructor(folder: string, standin: Standin, at: { address: string | undefined; port: number }) {
     this.folder = folder;
     this.standin = standin;
-    this.caUrl = `http://127.0.0.1:${caPort}`;
+    this.caUrl =
+      at.address === undefined ? `http://127.0.0.1:${at.port}` : `https://${at.address}:${at.port}`;
+    this.tlsAuthority = at.address === undefined ? undefined : join(folder, 'tls', 'authority.pem');
     this.caConfiguration = join(folder, 'ca', 'ca.yaml');
   }
 
   /**
    * Stand-in and CA up, nobody logged in yet. `say` is told what happens; `services` is the text of
-   * services.yaml; `prepare` may change the CA's folder before it is served.
+   * services.yaml; `prepare` may change the CA's folder before it is served; `address` is where the CA listens, with TLS,
+   * loopback without it unless given.
    */
   static async open(
     say: (text: string) => void = () => undefined,
-    options: { readonly services?: string; readonly prepare?: (caFolder: string) => void } = {},
+    options: {
+      readonly services?: string;
+      readonly prepare?: (caFolder: string) => void;
+      readonly address?: string;
+    } = {},
   ): Promise<Stage> {
     const folder = mkdtempSync(join(tmpdir(), 'beacon-demo-'));
-    const caPort = await freePort();
-    const callback = `http://127.0.0.1:${caPort}/sign-in/github/callback`;
+    const at = { address: options.address, port: await freePort(options.address) };
+    const scheme = at.address === undefined ? 'http' : 'https';
+    const callback = `${scheme}://${at.address ?? '127.0.0.1'}:${at.port}/sign-in/github/callback`;
     const standin = await startStandin({ configuration: population(callback) });
-    const stage = new Stage(folder, standin, caPort);
+    const stage = new Stage(folder, standin, at);
     try {
       say(`GitHub stand-in on ${standin.url}`);
-      await stage.#makeCa(caPort, options.services);
+      await stage.#makeCa(at, options.services);
       options.prepare?.(join(folder, 'ca'));
       await stage.serve();
       say(`certificate authority on ${stage.caUrl}, its files in ${join(folder, 'ca')}`);
@@ -101,7 +113,10 @@ export class Stage {
     const home = join(this.folder, 'home', person);
     mkdirSync(home, { recursive: true, mode: 0o700 });
     const bin = join(ROOT, 'node_modules', '.bin');
-    return { PATH: `${bin}:/usr/local/bin:/usr/bin:/bin`, HOME: home, LANG: 'C.UTF-8', NO_COLOR: '1' };
+    return {
+      ...{ PATH: `${bin}:/usr/local/bin:/usr/bin:/bin`, HOME: home, LANG: 'C.UTF-8', NO_COLOR: '1' },
+      ...(this.tlsAuthority === undefined ? {} : { NODE_EXTRA_CA_CERTS: this.tlsAuthority }),
+    };
   }
 
   async run(
@@ -123,7 +138,10 @@ export class Stage {
     return { status, stdout, stderr };
   }
 
-  async #makeCa(port: number, services: string | undefined): Promise<void> {
+  async #makeCa(
+    { address, port }: { readonly address: string | undefined; readonly port: number },
+    services: string | undefined,
+  ): Promise<void> {
     const ca = join(this.folder, 'ca');
     const made = await this.beacon('operator', [
       ...[
@@ -134,7 +152,7 @@ export class Stage {
         '--public-url',
         this.caUrl,
         '--listen',
-        `127.0.0.1:${port}`,
+        `${address ?? '127.0.0.1'}:${port}`,
         '--admin',
         'ada',
       ],
@@ -151,6 +169,15 @@ export class Stage {
     writeFileSync(join(ca, 'keys', 'github_client_secret'), `${CLIENT_SECRET}\n`, { mode: 0o600 });
     appendFileSync(join(ca, 'policy', 'policy.cedar'), demoPolicy(this.login));
     if (services !== undefined) writeFileSync(join(ca, 'services.yaml'), services);
+    if (address !== undefined) {
+      const pair = makeTlsPair(join(this.folder, 'tls'), address);
+      const configuration = readFileSync(this.caConfiguration, 'utf8');
+      const tls = `  tls: { certificate_file: ${pair.certificate}, key_file: ${pair.key} }\n`;
+      writeFileSync(
+        this.caConfiguration,
+        configuration.replace(/^ {2}port: \d+\n/m, (line) => line + tls),
+      );
+    }
   }
 
   /** Starts the CA's server and waits until it is ready. */
@@ -294,14 +321,6 @@ function sshdPath(): string {
 
 function must(result: ReturnType<typeof spawnSync>): void {
   if (result.status !== 0) throw new Error(String(result.stderr));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Waits up to 20 s for something that is starting. */

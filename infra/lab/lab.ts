@@ -95,6 +95,11 @@ export class Lab {
     return Lab.open(mkdtempSync(join(parent, `beacon-lab-of-${process.pid}-`)));
   }
 
+  /** This machine's own address among the hosts. */
+  async address(): Promise<string> {
+    return `${(await openNetwork(this.folder)).prefix}.1`;
+  }
+
   hosts(): LabHost[] {
     return readdirSync(join(this.folder, 'hosts'))
       .sort()
