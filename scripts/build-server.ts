@@ -4,8 +4,6 @@
  * Everything comes from this tree as `npm ci` and `tsc -b` left it, nothing is fetched, and two builds of one tree give
  * the same bytes.
  */
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import {
   chmodSync,
   cpSync,
@@ -14,18 +12,15 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
+import { type BuildOptions, type BuiltArchive, packArchive, sayArchive } from './archive.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-/** Every file's time: a build has none of its own. */
-const FILE_TIME = '2000-01-01 00:00:00Z';
 const DOCUMENTS = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'docs'];
 
 /** Of libraries: types and maps are for who develops, the rest is for other places than a Linux server. */
@@ -36,22 +31,8 @@ const NOT_NEEDED = [
 ];
 const PREBUILT = /^node_modules\/better-sqlite3\/prebuilds\/.*[.]node$/;
 
-export interface BuiltArchive {
-  readonly file: string;
-  /** Of the archive, in hex. */
-  readonly sha256: string;
-  readonly bytes: number;
-  /** Of what lies in it, in bytes, by part. */
-  readonly unpacked: Readonly<Record<string, number>>;
-}
-
-export interface BuildOptions {
-  /** Default true; without it a plain `.tar`, quicker. */
-  readonly compress?: boolean;
-}
-
 /** Builds the archive into `folder`. Throws when the tree is not installed and built. */
-export function buildServer(folder: string, { compress = true }: BuildOptions = {}): BuiltArchive {
+export function buildServer(folder: string, options: BuildOptions = {}): BuiltArchive {
   const { version } = readJson(join(ROOT, 'package.json')) as { version: string };
   const platform = `${process.platform}-${process.arch}`;
   const name = `beacon-server-${version}-${platform}`;
@@ -64,16 +45,7 @@ export function buildServer(folder: string, { compress = true }: BuildOptions = 
     copyPackages(stage);
     copyLibraries(stage, platform);
     copyRest(stage);
-    const file = join(folder, `${name}.tar${compress ? '.gz' : ''}`);
-    pack(scratch, name, `${file}.new`, compress);
-    renameSync(`${file}.new`, file);
-    const sha256 = createHash('sha256').update(readFileSync(file)).digest('hex');
-    const unpacked = Object.fromEntries(
-      readdirSync(stage)
-        .sort()
-        .map((part) => [part, sizeOf(join(stage, part))]),
-    );
-    return { file, sha256, bytes: statSync(file).size, unpacked };
+    return packArchive(scratch, name, folder, options);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -162,40 +134,10 @@ function copyRest(stage: string): void {
   cpSync(join(ROOT, 'infra/systemd'), join(stage, 'systemd'), { recursive: true });
 }
 
-/** Sorted, of one time, of root, without the modes that the builder's umask gave. */
-function pack(folder: string, name: string, file: string, compress: boolean): void {
-  const { status, stderr } = spawnSync(
-    'tar',
-    [
-      ...['--create', `--file=${file}`, `--directory=${folder}`, '--sort=name', `--mtime=${FILE_TIME}`],
-      ...['--owner=0', '--group=0', '--numeric-owner', '--format=gnu', '--mode=u=rwX,go=rX'],
-      ...(compress ? ['--use-compress-program=gzip --no-name -6'] : []),
-      name,
-    ],
-    { encoding: 'utf8' },
-  );
-  if (status !== 0) throw new Error(`tar failed: ${stderr}`);
-}
-
-function sizeOf(path: string): number {
-  const status = statSync(path);
-  if (!status.isDirectory()) return status.size;
-  return readdirSync(path, { withFileTypes: true })
-    .filter((entry) => !entry.isSymbolicLink())
-    .reduce((sum, entry) => sum + sizeOf(join(path, entry.name)), 0);
-}
-
 function readJson(file: string): unknown {
   return JSON.parse(readFileSync(file, 'utf8'));
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === import.meta.filename) {
-  const built = buildServer(resolve(process.argv[2] ?? join(ROOT, 'dist')));
-  const mebibytes = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
-  for (const [part, bytes] of Object.entries(built.unpacked))
-    process.stderr.write(`${mebibytes(bytes).padStart(10)}  ${part}\n`);
-  process.stderr.write(
-    `${mebibytes(built.bytes).padStart(10)}  ${basename(dirname(built.file))}/${basename(built.file)}\n`,
-  );
-  process.stdout.write(`${built.sha256}  ${built.file}\n`);
+  sayArchive(buildServer(resolve(process.argv[2] ?? join(ROOT, 'dist'))));
 }

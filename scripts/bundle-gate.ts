@@ -1,8 +1,8 @@
 /**
  * Makes the gate as it lies on a host: `node scripts/bundle-gate.ts OUT` writes OUT, which sudo's one rule names and which
- * starts the host's own runtime, OUT.js with all of the gate, and OUT.cache with what this runtime has compiled of it:
- * starting takes a fifth less with it. The result names every source that went in, which a test holds against "node: and
- * our own files only".
+ * starts the host's own runtime, and OUT.js with all of the gate; `compileGate` adds OUT.cache with what this runtime has
+ * compiled of it: starting takes a fifth less with it. The result names every source that went in, which a test holds
+ * against "node: and our own files only".
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { build } from 'esbuild';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const LAUNCHER = join(ROOT, 'packages/gate/files/launch.cjs');
+const COMPILER = join(ROOT, 'packages/gate/files/compile.cjs');
 
 /** Where the runtime lies on a host. */
 export const HOST_RUNTIME = '/usr/lib/beacon/node';
@@ -18,18 +19,7 @@ export const HOST_RUNTIME = '/usr/lib/beacon/node';
 /** The three files of a gate, by what is added to the name of the first. */
 export const GATE_FILES = ['', '.js', '.cache'] as const;
 
-/** All functions are compiled, not only those that a run happens to call; the flag does not stay in what is written. */
-const COMPILE = `
-const { readFileSync, writeFileSync } = require('node:fs');
-const v8 = require('node:v8');
-const filename = process.argv[1] + '.js';
-v8.setFlagsFromString('--no-lazy');
-const script = new (require('node:vm').Script)(readFileSync(filename, 'utf8'), { filename });
-v8.setFlagsFromString('--lazy');
-writeFileSync(process.argv[1] + '.cache', script.createCachedData());
-`;
-
-/** Writes the three files; the result lists the sources below the root. */
+/** Writes the first two files; the result lists the sources below the root. */
 export async function bundleGate(file: string, runtime = HOST_RUNTIME): Promise<string[]> {
   const { metafile } = await build({
     absWorkingDir: ROOT,
@@ -47,12 +37,18 @@ export async function bundleGate(file: string, runtime = HOST_RUNTIME): Promise<
   });
   writeFileSync(file, readFileSync(LAUNCHER, 'utf8').replace(HOST_RUNTIME, runtime));
   chmodSync(file, 0o755);
-  const { status, stderr } = spawnSync(process.execPath, ['-e', COMPILE, resolve(file)], {
-    encoding: 'utf8',
-    env: {},
-  });
-  if (status !== 0) throw new Error(`the gate was not compiled: ${stderr}`);
   return Object.keys(metafile.inputs).map((input) => relative(ROOT, resolve(ROOT, input)));
+}
+
+/** Writes the third, by the runtime that this process has. */
+export function compileGate(file: string): void {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--predictable', COMPILER, `${resolve(file)}.js`],
+    { env: {} },
+  );
+  if (status !== 0) throw new Error(`the gate was not compiled: ${stderr.toString('utf8')}`);
+  writeFileSync(`${file}.cache`, stdout);
 }
 
 const [, script, file] = process.argv;
@@ -62,5 +58,6 @@ if (script !== undefined && realpathSync(script) === import.meta.filename) {
     process.exitCode = 64;
   } else {
     await bundleGate(file);
+    compileGate(file);
   }
 }

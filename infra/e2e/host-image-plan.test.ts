@@ -132,7 +132,7 @@ describeImages('the plan for a host, in an image', () => {
     );
     expect(diff).toContain('+    ForceCommand none');
     const script = printPlan(prepared, 'shell');
-    expect(script).toContain('./install --id "$id" --login beacon --accounts beacon-r=2 --root-key');
+    expect(script).toContain('./beacon host init --id "$id" --login beacon --accounts beacon-r=2 --root-key');
     expect(use().machine.run(['sh', '-n'], script)).toMatchObject({ status: 0, stderr: '' });
     expect(JSON.parse(printPlan(prepared, 'cloud-init').replace('#cloud-config\n', ''))).toMatchObject({
       write_files: [{ content: Buffer.from(script).toString('base64') }],

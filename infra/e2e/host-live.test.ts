@@ -19,8 +19,8 @@ const why = whyNoLab();
 if (why !== undefined) process.stderr.write(`a live managed host is left out: ${why}\n`);
 
 const INIT =
-  '/opt/beacon-host/install --id build-01 --accounts beacon-r=1 --root-key /root/root.pub --trust /root/trust';
-const BEACON = '/opt/beacon-host/node /opt/beacon-host/beacon host';
+  '/opt/beacon-host/beacon host init --id build-01 --accounts beacon-r=1 --root-key /root/root.pub --trust /root/trust';
+const BEACON = '/opt/beacon-host/beacon host';
 
 (why === undefined ? describe : describe.skip)('a live managed host', () => {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'beacon-host-live-'));

@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatHostIdentity } from '@beacon/protocol/trust';
-import { bundleGate, GATE_FILES, HOST_RUNTIME } from '../../scripts/bundle-gate.ts';
+import { bundleGate, compileGate, GATE_FILES, HOST_RUNTIME } from '../../scripts/bundle-gate.ts';
 import type { Lab } from './lab.ts';
 import type { LabHost } from './lab-host.ts';
 import type { GateTarget, ManagedHost } from './managed-host.ts';
@@ -122,6 +122,7 @@ export class GateHost implements ManagedHost {
     try {
       const bundle = join(folder, 'gate');
       await bundleGate(bundle);
+      compileGate(bundle);
       for (const suffix of GATE_FILES) {
         await this.lab.copyIn(`${bundle}${suffix}`, `/usr/lib/beacon/gate${suffix}`, { mode: 0o755 });
       }

@@ -51,7 +51,9 @@ export class HostImage {
     mkdirSync(this.at('/opt/runtime'));
     copyFileSync(join(this.archive, 'node'), this.at('/opt/runtime/node'));
     rmSync(join(this.archive, 'node'));
-    writeFileSync(join(this.archive, 'node'), '#!/bin/sh\nexec /opt/runtime/node "$@"\n', { mode: 0o755 });
+    // Outside of the image, where the gate is compiled, it is the one below the image's /opt.
+    const text = `#!/bin/sh\n[ -x /opt/runtime/node ] || exec ${this.at('/opt/runtime/node')} "$@"\nexec /opt/runtime/node "$@"\n`;
+    writeFileSync(join(this.archive, 'node'), text, { mode: 0o755 });
   }
 
   at(path: string): string {

@@ -21,7 +21,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatHostIdentity } from '@beacon/protocol/trust';
-import { bundleGate } from '../../scripts/bundle-gate.ts';
+import { bundleGate, compileGate } from '../../scripts/bundle-gate.ts';
 import type { GateTarget, ManagedHost } from './managed-host.ts';
 import { runProgram } from './system-command.ts';
 import { lineOf, type PublishOptions, ThrowAwayCa } from './throw-away-ca.ts';
@@ -122,6 +122,7 @@ export class RootlessHost implements ManagedHost {
       mkdirSync(this.at(folder), { recursive: true, mode: 0o755 });
     }
     await bundleGate(this.at('gate'), process.execPath);
+    compileGate(this.at('gate'));
     const { name: host } = this.target;
     this.#write(
       'etc/beacon/host.json',

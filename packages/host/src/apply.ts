@@ -96,7 +96,12 @@ function apply(machine: Machine, journal: Journal, step: Step): void {
       break;
     case 'copy':
       journal.note(step.path);
-      placeFile(machine.at(step.path), { from: step.from }, step.mode, ROOT);
+      placeFile(
+        machine.at(step.path),
+        typeof step.from === 'string' ? { from: step.from } : step.from,
+        step.mode,
+        ROOT,
+      );
       break;
     case 'link':
       journal.note(step.path);

@@ -5,24 +5,29 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { compileGate } from './compiled-gate.ts';
 import { HostError } from './error.ts';
 
-export const PROGRAMS = ['node', 'gate.js', 'gate.cache', 'gate', 'beacon', 'principals', 'shell'] as const;
+export const PROGRAMS = ['node', 'gate.js', 'gate', 'beacon.js', 'beacon', 'principals', 'shell'] as const;
 export const UNITS = ['beacon-host-sync.service', 'beacon-host-sync.timer'] as const;
+/** Not in the archive: each machine makes its own. */
+const COMPILED = 'gate.cache';
 
-/** A file that comes with the archive: its name there, its path, and its digest in lower-case hex. */
+/** A file that comes with the archive: its name there, its path or its bytes, and its digest in lower-case hex. */
 export interface Carried {
   readonly name: string;
-  readonly from: string;
+  readonly from: string | Buffer;
   readonly sha256: string;
 }
 
 export interface Payload {
   readonly programs: readonly Carried[];
+  /** What the machine's runtime has compiled of the gate. */
+  readonly compiled: readonly Carried[];
   readonly units: readonly Carried[];
 }
 
-/** The payload in `folder`. Units are wanted by a host that asks a CA. Throws HostError `payload-missing`. */
+/** The payload in `folder`. Units are wanted by a host that asks a CA. Throws HostError `payload-missing`, `cannot-work-here`. */
 export function readPayload(folder: string, withUnits: boolean): Payload {
   const read = (name: string): Carried => {
     const from = join(folder, name);
@@ -32,9 +37,15 @@ export function readPayload(folder: string, withUnits: boolean): Payload {
         `${from} is missing: call the beacon of the unpacked archive for hosts, or name its folder with --from`,
       );
     }
-    return { name, from, sha256: createHash('sha256').update(readFileSync(from)).digest('hex') };
+    return { name, from, sha256: digestOf(readFileSync(from)) };
   };
-  return { programs: PROGRAMS.map(read), units: (withUnits ? UNITS : []).map(read) };
+  const programs = PROGRAMS.map(read);
+  const from = compileGate(folder);
+  return {
+    programs,
+    compiled: [{ name: COMPILED, from, sha256: digestOf(from) }],
+    units: (withUnits ? UNITS : []).map(read),
+  };
 }
 
 /** The payload as a note has it, to compare with: where it came from is forgotten. */
@@ -44,5 +55,9 @@ export function notedPayload(digests: ReadonlyMap<string, string>): Payload {
       const sha256 = digests.get(name);
       return sha256 === undefined ? [] : [{ name, from: '', sha256 }];
     });
-  return { programs: noted(PROGRAMS), units: noted(UNITS) };
+  return { programs: noted(PROGRAMS), compiled: noted([COMPILED]), units: noted(UNITS) };
+}
+
+function digestOf(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }

@@ -40,7 +40,8 @@ export interface CopyStep {
   readonly do: 'copy';
   readonly path: string;
   readonly mode: number;
-  readonly from: string;
+  /** Its path, or its bytes. */
+  readonly from: string | Buffer;
   readonly sha256: string;
 }
 
@@ -69,7 +70,8 @@ const EMPTY_ALLOWLIST = Buffer.from('{"version":1,"commands":{}}\n');
 
 export function planHost(input: PlanInput): Step[] {
   const { wish, payload } = input;
-  const carried = [...payload.programs, ...payload.units];
+  const programs = [...payload.programs, ...payload.compiled];
+  const carried = [...programs, ...payload.units];
   const note = { ...wish, payload: new Map(carried.map(({ name, sha256 }) => [name, sha256])) };
   const identity = formatHostIdentity({ host: wish.host, login: wish.login, rootKey: wish.rootKey });
   return [
@@ -79,7 +81,7 @@ export function planHost(input: PlanInput): Step[] {
       folder(path),
     ),
     folder(GATE_STATE, 0o700),
-    ...payload.programs.map((one) =>
+    ...programs.map((one) =>
       copy(join(PROGRAM_FOLDER, one.name), one.name.includes('.') ? 0o644 : 0o755, one),
     ),
     file(IDENTITY, identity),

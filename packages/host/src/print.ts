@@ -1,7 +1,7 @@
 /**
  * The same set-up for fleets and images: a shell script, or that script inside of cloud-init's and Ansible's own forms. It
  * holds what the archive does not (the pinned key and the trust documents), looks at the archive's digests, and calls the
- * archive's own `init`: so each machine is looked at by itself, and can take back what was done.
+ * archive's own `beacon host init`: so each machine is looked at by itself, and can take back what was done.
  */
 import { describeStep } from './plan.ts';
 import type { Prepared } from './prepare.ts';
@@ -70,7 +70,7 @@ function formatScript({ wish, trust, payload, steps }: Prepared): string {
     ...Object.entries(trust.files).map(
       ([name, bytes]) => `echo ${bytes.toString('base64')} | base64 -d >"$folder/${name}"`,
     ),
-    `./install --id "$id" --login ${wish.login} ${pools}--root-key "$folder/root.pub" --trust "$folder"`,
+    `./beacon host init --id "$id" --login ${wish.login} ${pools}--root-key "$folder/root.pub" --trust "$folder"`,
     '',
   ].join('\n');
 }
