@@ -1,24 +1,31 @@
 /** `beacon host init|check|remove`: reads what was typed, calls `@beacon/host`, prints. */
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { parseServerUrl } from '@beacon/client';
+import { ClientError, type Outside, parseServerUrl } from '@beacon/client';
 import {
+  CERTIFICATE_STEP,
   checkHost,
   diffPlan,
   type Finding,
+  type FirstContact,
   initHost,
+  meetCa,
   openMachine,
   type PrintForm,
   parsePool,
+  prepareEnrolment,
   prepareHost,
   printPlan,
+  readHostCertificate,
   readNote,
   removeHost,
   syncHost,
   type Wish,
 } from '@beacon/host';
 import { isName } from '@beacon/protocol';
-import { formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
+import { ProtocolError } from '@beacon/protocol/error';
+import { type HostToken, parseHostToken } from '@beacon/protocol/host-token';
+import { fingerprint, formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import type { Json } from './command-options.ts';
 import type { Context } from './context.ts';
 import { CliError, usageError } from './error.ts';
@@ -33,7 +40,8 @@ export interface HostInitOptions extends HostPlaceOptions {
   readonly rootKey?: string;
   readonly trust?: string;
   readonly ca?: string;
-  readonly login: string;
+  readonly login?: string;
+  readonly tokenFile?: string;
   readonly accounts: readonly string[];
   readonly from?: string;
   readonly dryRun: boolean;
@@ -53,28 +61,83 @@ const SYNC_TIMEOUT_MS = 15_000;
 export async function hostInit(context: Context, options: HostInitOptions): Promise<number> {
   const { terminal } = context;
   const machine = open(options);
-  const prepared = prepareHost(machine, {
-    wish: readWish(machine, options),
-    from: options.from ?? ownFolder(),
-    trust: options.trust,
+  const token = options.tokenFile === undefined ? undefined : readToken(options.tokenFile);
+  const outside = { ...outsideOfMachine(), now: context.now };
+  const { wish, trust } = await meet(context, machine, options, outside, token);
+  const enrols = token !== undefined || (wish.ca !== undefined && readHostCertificate(machine) !== undefined);
+  if (token !== undefined && !machine.live) {
+    throw usageError('an image is enrolled when it starts: leave --token-file out, and see docs/host.md');
+  }
+  const from = options.from ?? ownFolder();
+  const plan = prepareHost(machine, {
+    wish,
+    from,
+    trust: trust ?? options.trust,
     now: context.now(),
+    enrols,
   });
+  const enrolling =
+    enrols && machine.live ? await prepareEnrolment(machine, outside, token?.secret) : undefined;
+  const prepared = { ...plan, findings: [...plan.findings, ...(enrolling?.findings ?? [])] };
   for (const one of prepared.findings) terminal.talk(describe(one));
   if (options.print !== undefined) {
     for (const line of printPlan(prepared, options.print).trimEnd().split('\n')) terminal.out(line);
     return 0;
   }
   if (options.dryRun) {
-    const lines = diffPlan(machine, prepared.steps);
+    const steps = enrolling === undefined ? prepared.steps : [...prepared.steps, CERTIFICATE_STEP];
+    const lines = diffPlan(machine, steps);
     for (const line of lines) terminal.out(line);
     if (lines.length === 0) terminal.talk('nothing would change');
     return prepared.findings.some(({ kind }) => kind === 'defect') ? HAS_DEFECTS : 0;
   }
+  const enrolment = enrolling === undefined ? {} : { enrolment: enrolling.enrolment };
   await untilStopped((signal) =>
-    initHost(machine, prepared, { report: (line) => terminal.out(line), signal }),
+    initHost(machine, prepared, { report: (line) => terminal.out(line), signal, ...enrolment }),
   );
   terminal.talk(`${prepared.wish.host} is a managed host`);
   return 0;
+}
+
+/** What is wished for, with the key to pin; and the CA's trust documents, where it is asked for them. */
+async function meet(
+  { terminal }: Context,
+  machine: Machine,
+  options: HostInitOptions,
+  outside: Outside,
+  token: HostToken | undefined,
+): Promise<{ readonly wish: Wish; readonly trust: FirstContact['files'] | undefined }> {
+  const noted = readNote(machine);
+  const rootKey = options.rootKey === undefined ? noted?.rootKey : readKey(options.rootKey);
+  const ca = options.ca === undefined ? noted?.ca : parseServerUrl(options.ca);
+  if (token !== undefined && ca === undefined) throw usageError('name the CA with --ca https://…');
+  const pinned =
+    token?.rootKey ?? (rootKey === undefined ? undefined : fingerprint(parsePublicKeyLine(rootKey).key));
+  if (ca === undefined || pinned === undefined || options.trust !== undefined) {
+    return { wish: readWish(noted, options, rootKey, ca), trust: undefined };
+  }
+  try {
+    const contact = await meetCa(outside, ca, pinned);
+    const own = rootKey ?? contact.rootKey;
+    if (own !== contact.rootKey)
+      throw usageError("the token's root key is not the one of --root-key, or pinned before");
+    return { wish: readWish(noted, options, own, ca), trust: contact.files };
+  } catch (error) {
+    if (!(error instanceof ClientError) || noted === undefined || token !== undefined) throw error;
+    terminal.talk(`note   ${ca}: ${error.message}: going on with the trust documents that are here`);
+    return { wish: readWish(noted, options, rootKey, ca), trust: undefined };
+  }
+}
+
+function readToken(file: string): HostToken {
+  if (file !== '-' && !existsSync(file))
+    throw new CliError('file-missing', 'not-found', `${file} is not there: put the token into it`);
+  try {
+    return parseHostToken(readFileSync(file === '-' ? 0 : file, 'utf8').trim());
+  } catch (error) {
+    if (error instanceof ProtocolError) throw usageError(error.message);
+    throw error;
+  }
 }
 
 export async function hostCheck(
@@ -104,29 +167,26 @@ export async function hostRemove({ terminal }: Context, options: HostRemoveOptio
   return 0;
 }
 
-function readWish(machine: Machine, options: HostInitOptions): Wish {
-  const noted = readNote(machine);
+function readWish(
+  noted: Wish | undefined,
+  options: HostInitOptions,
+  rootKey: string | undefined,
+  ca: string | undefined,
+): Wish {
   const host = options.id ?? noted?.host;
   if (host === undefined || !isName('host', host))
     throw usageError('name the host with --id, such as --id build-01');
-  if (!isName('login', options.login))
-    throw usageError(`${JSON.stringify(options.login)} is no login: try --login beacon`);
-  const rootKey = options.rootKey === undefined ? noted?.rootKey : readKey(options.rootKey);
+  const login = options.login ?? noted?.login ?? 'beacon';
+  if (!isName('login', login)) throw usageError(`${JSON.stringify(login)} is no login: try --login beacon`);
   if (rootKey === undefined)
-    throw usageError('name the public key that signs the trust root with --root-key FILE');
+    throw usageError('name the public key that signs the trust root with --root-key FILE, or a token');
   if (noted !== undefined && noted.rootKey !== rootKey) {
     throw usageError(
       'this host has pinned another root key: beacon host remove, then init, if that is meant',
     );
   }
   const pools = options.accounts.length === 0 ? noted?.pools : new Map(options.accounts.map(parsePool));
-  return {
-    host,
-    login: options.login,
-    rootKey,
-    pools: pools ?? new Map(),
-    ca: options.ca === undefined ? noted?.ca : parseServerUrl(options.ca),
-  };
+  return { host, login, rootKey, pools: pools ?? new Map(), ca };
 }
 
 function readKey(file: string): string {

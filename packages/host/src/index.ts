@@ -2,8 +2,11 @@
 export { applySteps } from './apply.ts';
 export { checkHost } from './check.ts';
 export { diffPlan } from './diff.ts';
+export { CERTIFICATE_STEP, type Enrolment, prepareEnrolment } from './enrolment.ts';
 export { HostError, type HostErrorCode } from './error.ts';
 export type { Finding } from './finding.ts';
+export { type FirstContact, meetCa } from './first-contact.ts';
+export { readHostCertificate } from './host-certificate.ts';
 export { type InitOptions, initHost } from './init.ts';
 export { Journal } from './journal.ts';
 export { type Machine, type Outcome, openMachine } from './machine.ts';

@@ -6,20 +6,40 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { applySteps } from './apply.ts';
 import { DROP_IN } from './drop-in.ts';
+import {
+  askerOf,
+  askHost,
+  certificateSteps,
+  certificatesInForce,
+  type Enrolled,
+  type Enrolment,
+  obtainHostCertificate,
+  requireOnlyCertificateAdded,
+} from './enrolment.ts';
 import { HostError } from './error.ts';
+import { CERTIFICATE_DROP_IN, HOST_CERTIFICATE } from './host-certificate.ts';
+import { writeFloor } from './install-trust.ts';
 import { Journal } from './journal.ts';
 import { withLock } from './lock.ts';
 import type { Machine } from './machine.ts';
+import type { Step } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 import { forgetUnits, reloadSshd, startTimer, stopTimer } from './reload.ts';
+import { testGate } from './self-test.ts';
 import { askSshd, differences } from './sshd.ts';
 import { findSudoDefect } from './sudo-rule.ts';
+import { floorOf } from './trust-documents.ts';
+
+const ENROLLED =
+  'The CA has enrolled this machine all the same: the same token works here again until it expires; later, ask for one made with --replace.';
 
 export interface InitOptions {
   /** What is done is said after it was. */
   readonly report: (line: string) => void;
   /** Stops between two steps, and takes back what was done. */
   readonly signal?: AbortSignal;
+  /** Undefined where the host has no CA to enrol at, or is an image. */
+  readonly enrolment?: Enrolment;
 }
 
 /**
@@ -39,25 +59,48 @@ export async function initHost(machine: Machine, prepared: Prepared, options: In
   await withLock(machine, async () => {
     const journal = Journal.open(machine);
     const wasComplete = journal.isComplete;
-    try {
-      for (const line of applySteps(machine, journal, prepared.steps)) {
+    let enrolled: Enrolled | undefined;
+    const apply = async (steps: readonly Step[]): Promise<void> => {
+      for (const line of applySteps(machine, journal, steps)) {
         options.report(line);
         await nextTurn();
         if (options.signal?.aborted === true) throw new HostError('stopped', 'stopped before the end');
       }
+    };
+    try {
+      await apply(prepared.steps);
+      look(machine, prepared);
+      const { enrolment } = options;
+      if (enrolment !== undefined) {
+        const before = askHost(machine);
+        enrolled = await obtainHostCertificate(machine, prepared, enrolment, !wasComplete);
+        await apply(certificateSteps(enrolled.certificate));
+        if (!certificatesInForce(before).includes(HOST_CERTIFICATE))
+          requireOnlyCertificateAdded(before, askHost(machine));
+      }
       takeEffect(machine, prepared);
+      if (enrolment !== undefined && (enrolled?.isNew === true || !wasComplete)) {
+        const { wish, trust } = prepared;
+        await testGate(machine, askerOf(wish, enrolment.outside, enrolment.key), wish.login, trust.root);
+        options.report(`self-test: ${wish.login}@${wish.host} reached its gate`);
+      }
+      writeFloor(machine, floorOf(prepared.trust));
       journal.complete();
     } catch (error) {
       takeBack(machine, journal, prepared, options.report);
       if (!wasComplete) journal.forget();
       const said = error instanceof Error ? error.message : String(error);
-      throw new HostError('rolled-back', `${said}\nWhat was done has been taken back.`, { cause: error });
+      throw new HostError(
+        'rolled-back',
+        `${said}\nWhat was done has been taken back.${enrolled === undefined ? '' : `\n${ENROLLED}`}`,
+        { cause: error },
+      );
     }
   });
 }
 
-/** All that follows the last step: what is on the disk comes into force and is looked at. */
-function takeEffect(machine: Machine, { wish, facts, directives, steps }: Prepared): void {
+/** What is on the disk, before anything of it is in force. */
+function look(machine: Machine, { wish, facts, directives, steps }: Prepared): void {
   const sshd = facts.programs.get('sshd') ?? '/usr/sbin/sshd';
   if (facts.selinux !== 'off' && facts.programs.has('restorecon') && machine.live) {
     machine.run(['restorecon', '-R', '-F', ...steps.flatMap((step) => ('path' in step ? [step.path] : []))]);
@@ -74,8 +117,11 @@ function takeEffect(machine: Machine, { wish, facts, directives, steps }: Prepar
   }
   requireSudo(machine, wish.login);
   requireGate(machine);
+}
+
+function takeEffect(machine: Machine, { facts, steps }: Prepared): void {
   if (steps.some((step) => step.do === 'enable')) startTimer(machine);
-  reloadSshd(machine, sshd);
+  reloadSshd(machine, facts.programs.get('sshd') ?? '/usr/sbin/sshd');
 }
 
 function takeBack(
@@ -86,7 +132,7 @@ function takeBack(
 ): void {
   const units = steps.some((step) => step.do === 'enable');
   if (units) stopTimer(machine);
-  for (const line of journal.rollBack([DROP_IN])) report(line);
+  for (const line of journal.rollBack([DROP_IN, CERTIFICATE_DROP_IN])) report(line);
   if (units) forgetUnits(machine);
   reloadSshd(machine, facts.programs.get('sshd') ?? '/usr/sbin/sshd');
 }

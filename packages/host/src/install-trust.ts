@@ -82,7 +82,8 @@ export function readFloor(machine: Machine): TrustFloor | undefined {
   }
 }
 
-function writeFloor(machine: Machine, floor: TrustFloor): void {
+/** Remembers what is in force. */
+export function writeFloor(machine: Machine, floor: TrustFloor): void {
   const { root, rootSha256, status, statusSha256 } = floor;
   const text = JSON.stringify({ v: 1, root, root_sha256: rootSha256, status, status_sha256: statusSha256 });
   mkdirSync(machine.at(JOURNAL_FOLDER), { recursive: true, mode: 0o700 });

@@ -7,6 +7,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileGate } from './compiled-gate.ts';
 import { HostError } from './error.ts';
+import { PROGRAM_FOLDER, UNIT_FOLDER } from './plan.ts';
 
 export const PROGRAMS = ['node', 'gate.js', 'gate', 'beacon.js', 'beacon', 'principals', 'shell'] as const;
 export const UNITS = ['beacon-host-sync.service', 'beacon-host-sync.timer'] as const;
@@ -30,7 +31,7 @@ export interface Payload {
 /** The payload in `folder`. Units are wanted by a host that asks a CA. Throws HostError `payload-missing`, `cannot-work-here`. */
 export function readPayload(folder: string, withUnits: boolean): Payload {
   const read = (name: string): Carried => {
-    const from = join(folder, name);
+    const from = join(isPutInPlace(folder, name) ? UNIT_FOLDER : folder, name);
     if (statSync(from, { throwIfNoEntry: false })?.isFile() !== true) {
       throw new HostError(
         'payload-missing',
@@ -46,6 +47,11 @@ export function readPayload(folder: string, withUnits: boolean): Payload {
     compiled: [{ name: COMPILED, from, sha256: digestOf(from) }],
     units: (withUnits ? UNITS : []).map(read),
   };
+}
+
+/** A host that was laid out before brings its own: its units are where systemd reads them. */
+function isPutInPlace(folder: string, name: string): boolean {
+  return folder === PROGRAM_FOLDER && (UNITS as readonly string[]).includes(name);
 }
 
 /** The payload as a note has it, to compare with: where it came from is forgotten. */

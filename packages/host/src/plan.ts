@@ -64,7 +64,7 @@ export const ALLOWLIST = '/etc/beacon/allowlist.json';
 /** What the gate keeps: records, marks, floors. It stays when the host is taken back. */
 export const GATE_STATE = '/var/lib/beacon';
 const LOGIN_HOME = '/var/lib/beacon-login';
-const UNIT_FOLDER = '/etc/systemd/system';
+export const UNIT_FOLDER = '/etc/systemd/system';
 const NOWHERE = '/nonexistent';
 const EMPTY_ALLOWLIST = Buffer.from('{"version":1,"commands":{}}\n');
 

@@ -9,6 +9,8 @@ import { type Directive, dropInDirectives, formatDropIn, TRUST_FOLDER } from './
 import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
 import { defect, type Finding } from './finding.ts';
+import { readHostCertificate } from './host-certificate.ts';
+import { readFloor } from './install-trust.ts';
 import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
@@ -18,7 +20,9 @@ import { differences, type Effective, tryDropIn, unknownDirectives, whoSets } fr
 import {
   readTrustFolder,
   requireFresh,
+  requireNotBelow,
   requireNotOlder,
+  type TrustFiles,
   type VerifiedTrust,
   verifyTrust,
 } from './trust-documents.ts';
@@ -28,9 +32,11 @@ export interface InitRequest {
   readonly wish: Wish;
   /** The folder of the unpacked archive. */
   readonly from: string;
-  /** A folder of trust documents; undefined where the host has some already. */
-  readonly trust: string | undefined;
+  /** Trust documents, or a folder of them; undefined where the host has some already. */
+  readonly trust: string | TrustFiles | undefined;
   readonly now: Date;
+  /** It will be enrolled: a machine that never was may be given another id, as one that starts from an image is. */
+  readonly enrols?: boolean;
 }
 
 export interface Prepared {
@@ -45,9 +51,10 @@ export interface Prepared {
 }
 
 /** Changes nothing. Throws HostError `payload-missing`, `trust-…`, `clock-wrong`, `other-host`. */
-export function prepareHost(machine: Machine, { wish, from, trust, now }: InitRequest): Prepared {
+export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }: InitRequest): Prepared {
   const noted = readNote(machine);
-  if (noted !== undefined && (noted.host !== wish.host || noted.login !== wish.login)) {
+  const isNamed = enrols !== true || readHostCertificate(machine) !== undefined;
+  if (noted !== undefined && ((isNamed && noted.host !== wish.host) || noted.login !== wish.login)) {
     throw new HostError(
       'other-host',
       `this machine is the host ${noted.host} with the login ${noted.login}: take that back with beacon host remove before`,
@@ -65,6 +72,8 @@ export function prepareHost(machine: Machine, { wish, from, trust, now }: InitRe
     );
   }
   requireFresh(chosen, now);
+  const floor = readFloor(machine);
+  if (floor !== undefined) requireNotBelow(floor, chosen);
   const { userCa } = chosen.root;
   const asked = askBefore(machine, facts, wish.login, userCa);
   const settings = 'settings' in asked.login ? asked.login.settings : undefined;
@@ -178,11 +187,11 @@ export function differenceFinding(
 function chooseTrust(
   machine: Machine,
   identity: HostIdentity,
-  folder: string | undefined,
+  given: string | TrustFiles | undefined,
 ): { readonly present: VerifiedTrust | undefined; readonly next: VerifiedTrust | undefined } {
   const present = presentTrust(machine, identity);
-  if (folder === undefined) return { present, next: undefined };
-  const next = verifyTrust(readTrustFolder(folder), identity);
+  if (given === undefined) return { present, next: undefined };
+  const next = verifyTrust(typeof given === 'string' ? readTrustFolder(given) : given, identity);
   if (present !== undefined) requireNotOlder(present, next);
   return { present, next };
 }

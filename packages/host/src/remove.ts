@@ -8,6 +8,7 @@ import { readAccounts } from './accounts.ts';
 import { DROP_IN } from './drop-in.ts';
 import { placeFile, readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
+import { CERTIFICATE_DROP_IN } from './host-certificate.ts';
 import { requireRoot } from './init.ts';
 import { Journal } from './journal.ts';
 import { JOURNAL_FOLDER } from './journal-entry.ts';
@@ -46,8 +47,9 @@ export function* removeSteps(machine: Machine): Generator<string> {
   keepAllowlist(machine);
   stopTimer(machine);
   let isInForce = true;
-  for (const line of journal.restore([DROP_IN])) {
-    if (isInForce && !existsSync(machine.at(DROP_IN))) {
+  const dropIns = [DROP_IN, CERTIFICATE_DROP_IN];
+  for (const line of journal.restore(dropIns)) {
+    if (isInForce && !dropIns.some((path) => existsSync(machine.at(path)))) {
       reloadSshd(machine, machine.find('sshd') ?? '/usr/sbin/sshd');
       endProcesses(machine);
       isInForce = false;
