@@ -19,8 +19,10 @@ import type { Ca } from './ca.ts';
 import { defineRoute } from './define-route.ts';
 import { enrolHost } from './enrol.ts';
 import type { IssuedHostCertificate } from './host-certificate.ts';
+import { requireReleaseNear } from './host-release.ts';
 import { issueSelfTest, renewHost } from './host-renewal.ts';
 import { listReports, takeReport } from './host-report.ts';
+import type { SignedRequest } from './host-request.ts';
 import { listHostTokens, makeHostToken, revokeHostToken } from './host-token.ts';
 
 /** An allowlist and some hundred lines of records. */
@@ -99,7 +101,7 @@ function machineRoutes(ca: Ca): readonly Route[] {
       responses: { 201: { description: 'the host certificate', schema: hostCertificateAnswer } },
       handle: async ({ body, rawBody, request }) => ({
         status: 201,
-        body: certificateBody(await enrolHost(ca, body, { rawBody, request })),
+        body: certificateBody(await enrolHost(ca, body, fromMachine(rawBody, request))),
       }),
     }),
     defineRoute({
@@ -112,7 +114,7 @@ function machineRoutes(ca: Ca): readonly Route[] {
       responses: { 201: { description: 'the host certificate', schema: hostCertificateAnswer } },
       handle: async ({ body, rawBody, request }) => ({
         status: 201,
-        body: certificateBody(await renewHost(ca, body, { rawBody, request })),
+        body: certificateBody(await renewHost(ca, body, fromMachine(rawBody, request))),
       }),
     }),
     defineRoute({
@@ -125,10 +127,11 @@ function machineRoutes(ca: Ca): readonly Route[] {
       request: { body: selfTestRequest },
       responses: { 201: { description: 'the certificate', schema: selfTestAnswer } },
       handle: async ({ body, rawBody, request }) => {
-        const { certificate, serial, grant, principal, validBefore, record } = await issueSelfTest(ca, body, {
-          rawBody,
-          request,
-        });
+        const { certificate, serial, grant, principal, validBefore, record } = await issueSelfTest(
+          ca,
+          body,
+          fromMachine(rawBody, request),
+        );
         const valid = { serial: serial.toString(), valid_before: validBefore.toISOString() };
         return { status: 201, body: { certificate, grant, principal, ...valid, record } };
       },
@@ -144,10 +147,15 @@ function machineRoutes(ca: Ca): readonly Route[] {
       responses: { 200: { description: 'taken', schema: reportAnswer } },
       handle: async ({ body, rawBody, request }) => ({
         status: 200,
-        body: await takeReport(ca, body, { rawBody, request }),
+        body: await takeReport(ca, body, fromMachine(rawBody, request)),
       }),
     }),
   ];
+}
+
+function fromMachine(rawBody: Buffer, request: SignedRequest['request']): SignedRequest {
+  requireReleaseNear(request);
+  return { rawBody, request };
 }
 
 function certificateBody({ certificate, serial, validBefore, record }: IssuedHostCertificate) {

@@ -46,6 +46,7 @@ const kinds = {
   'host-request-stale': 'unauthenticated',
   'host-request-replayed': 'unauthenticated',
   'host-certificate-ended': 'denied',
+  'release-apart': 'conflict',
   'host-limit': 'limited',
   'self-test-over': 'denied',
   'head-refused': 'conflict',

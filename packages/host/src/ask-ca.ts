@@ -15,11 +15,13 @@ import {
   SELF_TEST_NAMESPACE,
 } from '@beacon/protocol/host-request';
 import { type Problem, problemKind, readProblem } from '@beacon/protocol/problem';
+import { RELEASE_HEADER } from '@beacon/protocol/release';
 import { type Json, parseStrictJsonBytes } from '@beacon/protocol/strict-json';
 import { formatPublicKeyLine } from '@beacon/ssh/public-key';
 import type { Signer } from '@beacon/ssh/signature';
 import { signMessage } from '@beacon/ssh/sshsig';
 import { HostError } from './error.ts';
+import { HOST_VERSION } from './version.ts';
 
 /** Who asks whom. */
 export interface Asker {
@@ -132,6 +134,7 @@ async function ask(
     (await signMessage(signer, purpose, message)).toString('base64');
   const headers = {
     'content-type': 'application/json',
+    [RELEASE_HEADER]: HOST_VERSION,
     [HOST_SIGNATURE_HEADER]: await sign(key, namespace),
     ...(prover === undefined ? {} : { [KEY_PROOF_HEADER]: await sign(prover, KEY_PROOF_NAMESPACE) }),
   };
