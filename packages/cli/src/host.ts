@@ -18,6 +18,7 @@ import {
   printPlan,
   readHostCertificate,
   readNote,
+  readPresent,
   removeHost,
   syncHost,
   type Wish,
@@ -117,7 +118,8 @@ async function meet(
     return { wish: readWish(noted, options, rootKey, ca), trust: undefined };
   }
   try {
-    const contact = await meetCa(outside, ca, pinned);
+    const known = noted === undefined ? undefined : readPresent(machine, noted);
+    const contact = await meetCa(outside, ca, pinned, known);
     const own = rootKey ?? contact.rootKey;
     if (own !== contact.rootKey)
       throw usageError("the token's root key is not the one of --root-key, or pinned before");

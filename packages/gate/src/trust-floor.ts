@@ -5,19 +5,18 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseStrictJson } from '@beacon/protocol/strict-json';
+import {
+  findStepBack,
+  readTrustVersions,
+  spellTrustVersions,
+  TRUST_VERSION_KEYS,
+  type TrustVersions,
+} from '@beacon/protocol/trust-standing';
 import { ValueReader } from '@beacon/protocol/value-reader';
 import { isCode, replaceFile } from './durable-file.ts';
 import { GateError } from './error.ts';
 import { withLock } from './lock.ts';
 import type { Records } from './records.ts';
-
-/** A version and the SHA-256 of the document's exact bytes, for root and status. */
-export interface TrustVersions {
-  readonly root: number;
-  readonly rootDigest: string;
-  readonly status: number;
-  readonly statusDigest: string;
-}
 
 const KIND = 'trust-advanced';
 
@@ -39,11 +38,11 @@ export class TrustFloor {
     const floor = this.#read();
     if (floor !== undefined) requireNotBelow(floor, found);
     if (floor === undefined || !isSame(floor, found)) {
-      this.#records.append({ kind: KIND, facts: { ...spell(found) } });
+      this.#records.append({ kind: KIND, facts: spellTrustVersions(found) });
       withLock(this.#lock, () => {
         const present = this.#readFile();
         if (present !== undefined) requireNotBelow(present, found);
-        replaceFile(this.#file, `${JSON.stringify(spell(found))}\n`);
+        replaceFile(this.#file, `${JSON.stringify(spellTrustVersions(found))}\n`);
       });
     }
     this.#known = found;
@@ -74,47 +73,24 @@ export class TrustFloor {
 }
 
 function requireNotBelow(floor: TrustVersions, found: TrustVersions): void {
-  const isOlder = found.root < floor.root || (found.root === floor.root && found.status < floor.status);
-  const isOther =
-    (found.root === floor.root && found.rootDigest !== floor.rootDigest) ||
-    (found.root === floor.root && found.status === floor.status && found.statusDigest !== floor.statusDigest);
-  if (isOlder || isOther) {
-    throw new GateError(
-      'trust-went-back',
-      `the host has used trust root ${floor.root} and status ${floor.status}, and is now shown ${
-        isOlder ? 'older ones' : 'others of the same version'
-      }: run beacon host sync, and find out who put them there`,
-    );
-  }
+  const what = findStepBack(floor, found);
+  if (what === undefined) return;
+  throw new GateError(
+    'trust-went-back',
+    `on this host ${what}: run beacon host sync, and find out who put it there`,
+  );
 }
 
 function isSame(a: TrustVersions, b: TrustVersions): boolean {
   return (
     a.root === b.root &&
     a.status === b.status &&
-    a.rootDigest === b.rootDigest &&
-    a.statusDigest === b.statusDigest
+    a.rootSha256 === b.rootSha256 &&
+    a.statusSha256 === b.statusSha256
   );
-}
-
-function spell(versions: TrustVersions): Record<string, string | number> {
-  return {
-    root: versions.root,
-    root_sha256: versions.rootDigest,
-    status: versions.status,
-    status_sha256: versions.statusDigest,
-  };
 }
 
 function readVersions(value: ConstructorParameters<typeof ValueReader>[2]): TrustVersions {
-  const read = new ValueReader('trust-status-malformed', 'trust floor', value).members(
-    ['root', 'root_sha256', 'status', 'status_sha256'],
-    ['torn_bytes', 'clock'],
-  );
-  return {
-    root: read.root.integer(1, Number.MAX_SAFE_INTEGER),
-    rootDigest: read.root_sha256.text(64),
-    status: read.status.integer(1, Number.MAX_SAFE_INTEGER),
-    statusDigest: read.status_sha256.text(64),
-  };
+  const reader = new ValueReader('trust-status-malformed', 'trust floor', value);
+  return readTrustVersions(reader.members(TRUST_VERSION_KEYS, ['torn_bytes', 'clock']));
 }

@@ -16,6 +16,13 @@ import {
   type TrustRoot,
   type TrustStatus,
 } from '@beacon/protocol/trust';
+import {
+  followHandovers,
+  HANDOVERS_FILE,
+  type IsSignedBy,
+  parseHandovers,
+} from '@beacon/protocol/trust-handover';
+import { findStale } from '@beacon/protocol/trust-standing';
 import { decodeKrl, type Krl } from '@beacon/ssh/krl';
 import { isSameKey, type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { verifyMessage } from '@beacon/ssh/sshsig';
@@ -41,13 +48,11 @@ export interface TrustOptions {
 
 interface Verified extends Trust {
   readonly signature: string;
-  readonly rootDigest: string;
-  readonly statusDigest: string;
+  readonly rootSha256: string;
+  readonly statusSha256: string;
 }
 
 const FILES = ['root.json', 'root.json.sig', 'status.json', 'status.json.sig', 'krl'] as const;
-/** How far the clock may be behind the time at which the status was issued. */
-const LATE_CLOCK_MS = 60_000;
 
 export class TrustReader {
   readonly #options: TrustOptions;
@@ -61,28 +66,15 @@ export class TrustReader {
   read(now: Date): Trust {
     const verified = this.#verify();
     const { root, status } = verified;
-    if (now.getTime() < status.issued.getTime() - LATE_CLOCK_MS) {
-      throw new GateError(
-        'clock-went-back',
-        `the clock says ${now.toISOString()}, but the trust status was issued at ${status.issued.toISOString()}: set the clock`,
-      );
-    }
-    for (const [name, { expires }] of [
-      ['root', root],
-      ['status', status],
-    ] as const) {
-      if (now >= expires) {
-        throw new GateError(
-          'stale-trust',
-          `the trust ${name} expired at ${expires.toISOString()}: run beacon host sync`,
-        );
-      }
-    }
+    const stale = findStale(verified, now);
+    if (stale?.kind === 'clock-behind')
+      throw new GateError('clock-went-back', `${stale.what}: set the clock`);
+    if (stale !== undefined) throw new GateError('stale-trust', `${stale.what}: run beacon host sync`);
     this.#options.floor.raise({
       root: root.version,
-      rootDigest: verified.rootDigest,
+      rootSha256: verified.rootSha256,
       status: status.version,
-      statusDigest: verified.statusDigest,
+      statusSha256: verified.statusSha256,
     });
     return verified;
   }
@@ -121,17 +113,19 @@ export class TrustReader {
 }
 
 function verifyFolder(folder: string, { identity, owner }: TrustOptions): Omit<Verified, 'signature'> {
-  const read = (name: (typeof FILES)[number]): Buffer => readSafeFile(join(folder, name), owner);
+  const read = (name: string): Buffer => readSafeFile(join(folder, name), owner);
   const signedBy = (line: string, name: 'root.json' | 'status.json', namespace: string): Buffer => {
     const message = read(name);
-    const signer = verifyMessage({ signature: read(`${name}.sig`).toString('latin1'), namespace, message });
-    if (!isSameKey(signer, parsePublicKeyLine(line).key)) {
+    if (!isSignedBy(line, { signature: read(`${name}.sig`).toString('latin1'), namespace, message })) {
       throw refused(`${name} is not signed by the key that may sign it`);
     }
     return message;
   };
-  const rootBytes = signedBy(identity.rootKey, 'root.json', TRUST_ROOT_NAMESPACE);
+  const handovers = isThere(join(folder, HANDOVERS_FILE)) ? parseHandovers(read(HANDOVERS_FILE)) : [];
+  const { key, since } = followHandovers(identity.rootKey, handovers, isSignedBy);
+  const rootBytes = signedBy(key, 'root.json', TRUST_ROOT_NAMESPACE);
   const root = parseTrustRoot(rootBytes);
+  if (root.version < since) throw refused('the root is older than its key');
   if (!compilePattern(root.hosts).matches(identity.host) || !root.logins.includes(identity.login)) {
     throw refused(`the root was not made for ${identity.login} on ${identity.host}`);
   }
@@ -149,16 +143,26 @@ function verifyFolder(folder: string, { identity, owner }: TrustOptions): Omit<V
     status,
     krl,
     authorities: root.userCa.map((line) => parsePublicKeyLine(line).key),
-    rootDigest: sha256(rootBytes),
-    statusDigest: sha256(statusBytes),
+    rootSha256: sha256(rootBytes),
+    statusSha256: sha256(statusBytes),
   };
+}
+
+const isSignedBy: IsSignedBy = (line, signed) =>
+  isSameKey(verifyMessage(signed), parsePublicKeyLine(line).key);
+
+function isThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 function fingerprintOf(folder: string): string {
   const stats = FILES.map((name) => statSync(join(folder, name), { bigint: true }));
+  const handovers = statSync(join(folder, HANDOVERS_FILE), { bigint: true, throwIfNoEntry: false });
   return [
     folder,
-    ...stats.map(({ ino, mtimeNs, ctimeNs, size }) => `${ino}.${mtimeNs}.${ctimeNs}.${size}`),
+    ...[...stats, ...(handovers === undefined ? [] : [handovers])].map(
+      ({ ino, mtimeNs, ctimeNs, size }) => `${ino}.${mtimeNs}.${ctimeNs}.${size}`,
+    ),
   ].join(' ');
 }
 

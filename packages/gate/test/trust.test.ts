@@ -1,7 +1,9 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generateKey } from '@beacon/ssh';
+import { formatHandovers, handoverMessage, TRUST_HANDOVER_NAMESPACE } from '@beacon/protocol/trust-handover';
+import { createSigner, formatMessageSignature, generateKey, signMessage } from '@beacon/ssh';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { lineOf } from '../../../infra/lab/throw-away-ca.ts';
 import { codeOf } from './refusal.ts';
 import { SmallHost } from './small-host.ts';
 
@@ -64,6 +66,33 @@ describe('trust', () => {
     expect(read()).toBe('accepted');
     await host.publish({ root: { version: 2, statusKey }, status: { rootVersion: 2, version: 2 } });
     expect(read()).toBe('trust-refused');
+  });
+
+  it('B8: follows the root key where it handed over, from the pinned one, and nobody else', async () => {
+    const [second, thief] = [generateKey('ssh-ed25519'), generateKey('ssh-ed25519')];
+    const changes = { root: { version: 2 }, status: { rootVersion: 2 }, signRootWith: second };
+    const files = await host.ca.publish(changes);
+    const handoverOf = async (by: typeof second, to: typeof second) => {
+      const document = String(files['root.json']);
+      const message = handoverMessage(lineOf(to), Buffer.from(document));
+      const handover = formatMessageSignature(
+        await signMessage(createSigner(by.privateKey), TRUST_HANDOVER_NAMESPACE, message),
+      );
+      const signature = String(files['root.json.sig']);
+      return formatHandovers([{ rootKey: lineOf(to), document, signature, handover }]);
+    };
+    host.install(files);
+    expect(read()).toBe('trust-refused');
+    for (const [by, to] of [
+      [thief, second],
+      [second, second],
+      [host.ca.rootKey, thief],
+    ] as const) {
+      host.install({ ...files, 'handovers.json': await handoverOf(by, to) });
+      expect(read()).toBe('trust-refused');
+    }
+    host.install({ ...files, 'handovers.json': await handoverOf(host.ca.rootKey, second) });
+    expect(read()).toBe('accepted');
   });
 
   it('B5: is refused when its parts do not belong together', async () => {

@@ -96,6 +96,7 @@ export function readIfThere(path: string): Buffer | undefined {
   }
 }
 
-function isCode(error: unknown, code: string): boolean {
+/** Whether it is the system's error of this name, such as `ENOENT`. */
+export function isCode(error: unknown, code: string): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

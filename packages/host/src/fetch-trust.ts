@@ -16,14 +16,25 @@ export interface TrustTags {
   readonly krl?: string;
 }
 
+/** A root as the CA answers it. */
+export interface SignedRoot {
+  readonly document: string;
+  readonly signature: string;
+  /** By the key before, where the root key changed with this root. */
+  readonly handover?: string;
+}
+
 export interface FetchedTrust {
   readonly files: TrustFiles;
   readonly tags: TrustTags;
+  /** The newest root, where it is another than the present one. */
+  readonly newest?: SignedRoot;
 }
 
-/** A document and its signature, escaped as JSON in the worst way. */
+/** A document and its signatures, escaped as JSON in the worst way. */
 const MOST_BYTES = 6 * (TRUST_FILES['root.json'] + 2 * TRUST_FILES['root.json.sig']) + 1_024;
 const NOT_MODIFIED = 304;
+const TAG = /^"[\x21\x23-\x7e]{1,100}"$/;
 
 /**
  * The CA's documents; those that it calls unchanged are `present`'s. Undefined where nothing has changed. Throws
@@ -32,32 +43,37 @@ const NOT_MODIFIED = 304;
 export async function fetchTrust(
   outside: Outside,
   ca: string,
-  present: FetchedTrust | undefined,
+  present: Pick<FetchedTrust, 'files' | 'tags'> | undefined,
 ): Promise<FetchedTrust | undefined> {
-  const ask = (path: string, tag: string | undefined, maxBytes: number) =>
-    get(outside, new URL(path, ca).href, present === undefined ? undefined : tag, maxBytes);
-  const status = await ask('/v1/trust/status', present?.tags.status, MOST_BYTES);
-  const root = await ask('/v1/trust/root', present?.tags.root, MOST_BYTES);
-  const krl = await ask('/v1/krl', present?.tags.krl, TRUST_FILES.krl);
+  const at = (path: string): string => new URL(path, ca).href;
+  const known = present?.tags ?? {};
+  const status = await getSigned(outside, at('/v1/trust/status'), 'status', known.status);
+  const root = await getSigned(outside, at('/v1/trust/root'), 'root', known.root);
+  const krl = await get(outside, at('/v1/krl'), known.krl, TRUST_FILES.krl);
   if (status === undefined && root === undefined && krl === undefined) return undefined;
   const files = {
     ...present?.files,
-    ...(root === undefined ? {} : readSigned('root', root.body)),
-    ...(status === undefined ? {} : readSigned('status', status.body)),
+    ...(root === undefined ? {} : filesOf('root', root.signed)),
+    ...(status === undefined ? {} : filesOf('status', status.signed)),
     ...(krl === undefined ? {} : { krl: krl.body }),
   };
-  const tags = {
-    ...present?.tags,
-    ...tagOf('root', root),
-    ...tagOf('status', status),
-    ...tagOf('krl', krl),
-  };
-  return { files: requireAll(files), tags };
+  const tags = { ...known, ...tagOf('root', root), ...tagOf('status', status), ...tagOf('krl', krl) };
+  return { files: requireAll(files), tags, ...(root === undefined ? {} : { newest: root.signed }) };
 }
 
-interface Answer {
-  readonly body: Buffer;
+interface Tagged {
   readonly tag: string | undefined;
+}
+
+/** A signed document; undefined where the CA says that it is the one of `tag`. */
+export async function getSigned(
+  outside: Outside,
+  url: string,
+  name: 'root' | 'status',
+  tag?: string,
+): Promise<(Tagged & { readonly signed: SignedRoot }) | undefined> {
+  const answer = await get(outside, url, tag, MOST_BYTES);
+  return answer === undefined ? undefined : { tag: answer.tag, signed: readSigned(name, answer.body) };
 }
 
 async function get(
@@ -65,54 +81,49 @@ async function get(
   url: string,
   tag: string | undefined,
   maxBytes: number,
-): Promise<Answer | undefined> {
+): Promise<(Tagged & { readonly body: Buffer }) | undefined> {
   const headers = tag === undefined ? {} : { 'if-none-match': tag };
   const { status, headers: said, body } = await exchange(outside, { method: 'GET', url, headers, maxBytes });
   if (status === NOT_MODIFIED && tag !== undefined) return undefined;
-  if (status !== 200) throw malformed(`it answered ${status}`);
+  if (status !== 200) throw malformed(`it answered ${status} for ${new URL(url).pathname}`);
   const given = said.get('etag') ?? undefined;
-  return { body, tag: given !== undefined && /^"[\x21\x23-\x7e]{1,100}"$/.test(given) ? given : undefined };
+  return { body, tag: given !== undefined && TAG.test(given) ? given : undefined };
 }
 
-function tagOf(name: keyof TrustTags, answer: Answer | undefined): TrustTags {
+function tagOf(name: keyof TrustTags, answer: Tagged | undefined): TrustTags {
   return answer?.tag === undefined ? {} : { [name]: answer.tag };
 }
 
-function readSigned(name: 'root' | 'status', body: Buffer): Partial<Record<keyof TrustFiles, Buffer>> {
+function readSigned(name: 'root' | 'status', body: Buffer): SignedRoot {
   try {
     const top = new ValueReader(`trust-${name}-malformed`, `trust ${name}`, parseStrictJsonBytes(body));
-    const { document, signature } = top.members(
-      ['document', 'signature'],
-      name === 'root' ? ['handover'] : [],
-    );
-    return { [`${name}.json`]: textOf(document), [`${name}.json.sig`]: textOf(signature) };
+    const read = top.members(['document', 'signature'], name === 'root' ? ['handover'] : []);
+    const { handover } = read;
+    return {
+      document: textOf(read.document),
+      signature: textOf(read.signature),
+      ...(handover === undefined ? {} : { handover: textOf(handover) }),
+    };
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
     throw malformed(error.message, { cause: error });
   }
 }
 
-function textOf(reader: ValueReader): Buffer {
+function filesOf(name: 'root' | 'status', signed: SignedRoot): Partial<TrustFiles> {
+  const { document, signature } = signed;
+  return { [`${name}.json`]: Buffer.from(document), [`${name}.json.sig`]: Buffer.from(signature) };
+}
+
+function textOf(reader: ValueReader): string {
   if (typeof reader.value !== 'string') throw reader.refusal('it must be a text');
-  return Buffer.from(reader.value);
+  return reader.value;
 }
 
 function requireAll(files: Partial<TrustFiles>): TrustFiles {
-  const {
-    krl,
-    'root.json': root,
-    'root.json.sig': rootSig,
-    'status.json': status,
-    'status.json.sig': statusSig,
-  } = files;
-  if (!krl || !root || !rootSig || !status || !statusSig) throw malformed('a document is missing');
-  return {
-    krl,
-    'root.json': root,
-    'root.json.sig': rootSig,
-    'status.json': status,
-    'status.json.sig': statusSig,
-  };
+  const missing = Object.keys(TRUST_FILES).find((name) => files[name as keyof TrustFiles] === undefined);
+  if (missing !== undefined) throw malformed('a document is missing');
+  return files as TrustFiles;
 }
 
 function malformed(what: string, options?: ErrorOptions): HostError {

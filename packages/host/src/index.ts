@@ -14,6 +14,7 @@ export { readNote } from './note.ts';
 export { type InitRequest, type Prepared, prepareHost } from './prepare.ts';
 export { PRINT_FORMS, type PrintForm, printPlan } from './print.ts';
 export { type RemoveOptions, removeHost, removeSteps } from './remove.ts';
-export { type Synced, type SyncOptions, syncHost, syncTrust } from './sync.ts';
+export { type Synced, syncHost } from './sync.ts';
+export { readPresent } from './sync-trust.ts';
 export { readTrustFolder, requireFresh, requireNotOlder, verifyTrust } from './trust-documents.ts';
 export { parsePool, type Wish } from './wish.ts';

@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { ProtocolError } from '@beacon/protocol/error';
 import { parseStrictJsonBytes } from '@beacon/protocol/strict-json';
+import { readTrustVersions, spellTrustVersions, TRUST_VERSION_KEYS } from '@beacon/protocol/trust-standing';
 import { ValueReader } from '@beacon/protocol/value-reader';
 import { TRUST_FOLDER } from './drop-in.ts';
 import { placeFile, placeLink, readIfThere, syncPath } from './durable-file.ts';
@@ -15,16 +16,17 @@ import { statOf } from './facts.ts';
 import { JOURNAL_FOLDER } from './journal-entry.ts';
 import type { Machine } from './machine.ts';
 import {
+  type Floor,
   floorOf,
-  TRUST_FILES,
-  type TrustFile,
-  type TrustFloor,
+  listTrustFiles,
   trustVersion,
   trustVersions,
   userCaFile,
   type VerifiedTrust,
 } from './trust-documents.ts';
 
+/** The gate's own, as `trust-standing.ts` of the protocol spells it. */
+const GATE_FLOOR = '/var/lib/beacon/trust-floor.json';
 const FLOOR = `${JOURNAL_FOLDER}/trust-floor.json`;
 const UNFINISHED = '.unfinished';
 const ROOT = { uid: 0, gid: 0 };
@@ -43,8 +45,8 @@ export function* installTrust(machine: Machine, trust: VerifiedTrust): Generator
     const unfinished = join(place, UNFINISHED);
     rmSync(unfinished, { recursive: true, force: true });
     mkdirSync(unfinished, { mode: 0o755 });
-    for (const name of Object.keys(TRUST_FILES) as TrustFile[]) {
-      placeFile(join(unfinished, name), trust.files[name], 0o644, ROOT);
+    for (const [name, bytes] of listTrustFiles(trust.files)) {
+      placeFile(join(unfinished, name), bytes, 0o644, ROOT);
       yield name;
     }
     placeFile(join(unfinished, 'user_ca.pub'), userCaFile(trust.root), 0o644, ROOT);
@@ -61,31 +63,36 @@ export function* installTrust(machine: Machine, trust: VerifiedTrust): Generator
   if (readdirSync(place).includes(UNFINISHED)) rmSync(join(place, UNFINISHED), { recursive: true });
 }
 
-/** Undefined where none was written yet. Throws HostError `state-damaged`. */
-export function readFloor(machine: Machine): TrustFloor | undefined {
-  const bytes = readIfThere(machine.at(FLOOR));
+/**
+ * What must not be fallen behind: what `sync` remembers, and what a gate of this host has used, which stands in its records
+ * too. Throws HostError `state-damaged`.
+ */
+export function readFloors(machine: Machine): Floor[] {
+  return [
+    readFloor(machine, FLOOR, (top) => {
+      const read = top.members(['v', ...TRUST_VERSION_KEYS, 'root_key']);
+      return { ...readTrustVersions(read), rootKey: read.root_key.text(8_192) };
+    }),
+    readFloor(machine, GATE_FLOOR, (top) => readTrustVersions(top.members(TRUST_VERSION_KEYS))),
+  ].flatMap((floor) => (floor === undefined ? [] : [floor]));
+}
+
+function readFloor(machine: Machine, path: string, read: (top: ValueReader) => Floor): Floor | undefined {
+  const bytes = readIfThere(machine.at(path));
   if (bytes === undefined) return undefined;
   try {
-    const top = new ValueReader('trust-status-malformed', 'trust floor', parseStrictJsonBytes(bytes));
-    const read = top.members(['v', 'root', 'root_sha256', 'status', 'status_sha256']);
-    return {
-      root: read.root.integer(1, Number.MAX_SAFE_INTEGER),
-      rootSha256: read.root_sha256.text(64),
-      status: read.status.integer(1, Number.MAX_SAFE_INTEGER),
-      statusSha256: read.status_sha256.text(64),
-    };
+    return read(new ValueReader('trust-status-malformed', 'trust floor', parseStrictJsonBytes(bytes)));
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    throw new HostError('state-damaged', `${FLOOR} is damaged: find out why; then remove it`, {
+    throw new HostError('state-damaged', `${path} is damaged: find out why; then remove it`, {
       cause: error,
     });
   }
 }
 
 /** Remembers what is in force. */
-export function writeFloor(machine: Machine, floor: TrustFloor): void {
-  const { root, rootSha256, status, statusSha256 } = floor;
-  const text = JSON.stringify({ v: 1, root, root_sha256: rootSha256, status, status_sha256: statusSha256 });
+export function writeFloor(machine: Machine, floor: Required<Floor>): void {
+  const text = JSON.stringify({ v: 1, ...spellTrustVersions(floor), root_key: floor.rootKey });
   mkdirSync(machine.at(JOURNAL_FOLDER), { recursive: true, mode: 0o700 });
   placeFile(machine.at(FLOOR), Buffer.from(`${text}\n`), 0o600, ROOT);
 }

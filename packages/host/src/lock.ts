@@ -1,43 +1,115 @@
-/** One change of a host at a time. The lock is the id of the process that holds it; one whose process is gone is free. */
-import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+/**
+ * One change of a host at a time: `init`, `sync` and `remove` share this lock. The kernel releases it when its holder dies,
+ * however it dies. Node knows no flock(2), so the `flock` program takes the lock on a file that this process holds open:
+ * the lock belongs to the open file and stays when the program has ended.
+ */
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isCode } from './durable-file.ts';
 import { HostError } from './error.ts';
 import type { Machine } from './machine.ts';
 
-const LOCK = '/run/beacon-host.lock';
+/** What lasts until the machine is started again. */
+export const RUN_FOLDER = '/run/beacon-host';
+const PATIENCE_MS = 20_000;
+const LOOK_EVERY_MS = 100;
 
-/** Throws HostError `locked` where another process is at it. */
-export async function withLock<Result>(machine: Machine, work: () => Promise<Result>): Promise<Result> {
-  const path = machine.at(LOCK);
-  mkdirSync(dirname(path), { recursive: true });
-  take(path);
+/**
+ * Does `work` while nobody else changes this host; waits for who does for twenty seconds, unless told. Throws HostError
+ * `locked` after that.
+ */
+export async function withLock<Result>(
+  machine: Machine,
+  work: () => Promise<Result>,
+  patienceMs = PATIENCE_MS,
+): Promise<Result> {
+  const folder = machine.at(RUN_FOLDER);
+  const path = join(folder, 'lock');
+  const file = await take(folder, path, performance.now() + patienceMs);
   try {
     return await work();
   } finally {
     rmSync(path, { force: true });
+    closeSync(file);
+    removeIfEmpty(folder);
   }
 }
 
-function take(path: string): void {
-  try {
-    writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    const holder = Number(readFileSync(path, 'latin1'));
-    if (runsUs(holder)) {
-      throw new HostError('locked', `process ${holder} is changing this host: wait for it to end`, {
-        cause: error,
-      });
+async function take(folder: string, path: string, endMs: number): Promise<number> {
+  for (;;) {
+    const file = open(folder, path);
+    if (file === undefined) continue;
+    try {
+      // Who held it may have removed the file between the two calls: then the lock is on a file that nobody else sees.
+      if (lock(file) && isStillThere(path, file)) {
+        ftruncateSync(file);
+        writeSync(file, String(process.pid));
+        return file;
+      }
+    } catch (error) {
+      closeSync(file);
+      throw error;
     }
-    rmSync(path, { force: true });
-    writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 });
+    closeSync(file);
+    if (performance.now() >= endMs) throw locked(path);
+    await delay(LOOK_EVERY_MS);
   }
 }
 
-/** Whether the process is there and runs this runtime: a process id is used again after a kill. */
-function runsUs(pid: number): boolean {
+/** Undefined where who was there last has just removed the folder. */
+function open(folder: string, path: string): number | undefined {
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
   try {
-    return readlinkSync(`/proc/${pid}/exe`) === readlinkSync('/proc/self/exe');
+    return openSync(path, 'a+', 0o600);
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+function lock(file: number): boolean {
+  const { status, error } = spawnSync('flock', ['-x', '-n', '3'], {
+    stdio: ['ignore', 'ignore', 'ignore', file],
+    env: { PATH: '/usr/bin:/bin' },
+  });
+  if (error !== undefined)
+    throw new HostError('cannot-work-here', 'flock is missing: install util-linux', { cause: error });
+  return status === 0;
+}
+
+function isStillThere(path: string, file: number): boolean {
+  const [there, ours] = [statSync(path, { throwIfNoEntry: false }), fstatSync(file)];
+  return there?.ino === ours.ino && there.dev === ours.dev;
+}
+
+function locked(path: string): HostError {
+  let holder = '';
+  try {
+    holder = readFileSync(path, 'latin1').slice(0, 10);
   } catch {
-    return false;
+    // It has just been released.
+  }
+  const who = /^\d+$/.test(holder) ? `process ${holder}` : 'another process';
+  return new HostError('locked', `${who} is changing this host: wait for it to end, and try again`);
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // Something is in it, or it is gone.
   }
 }

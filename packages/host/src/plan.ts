@@ -8,13 +8,7 @@ import type { WantedAccount } from './accounts.ts';
 import { type Directive, DROP_IN, formatDropIn, PRINCIPALS_LOGIN, TRUST_FOLDER } from './drop-in.ts';
 import type { Carried, Payload } from './payload.ts';
 import { formatSudoRule, SUDO_RULE } from './sudo-rule.ts';
-import {
-  TRUST_FILES,
-  type TrustFile,
-  trustVersion,
-  userCaFile,
-  type VerifiedTrust,
-} from './trust-documents.ts';
+import { listTrustFiles, trustVersion, userCaFile, type VerifiedTrust } from './trust-documents.ts';
 import { formatNote, NOTE, type Wish } from './wish.ts';
 
 export type Step =
@@ -113,7 +107,7 @@ function trustSteps(trust: VerifiedTrust): Step[] {
   const place = join(TRUST_FOLDER, version);
   return [
     folder(place),
-    ...(Object.keys(TRUST_FILES) as TrustFile[]).map((name) => file(join(place, name), trust.files[name])),
+    ...listTrustFiles(trust.files).map(([name, bytes]) => file(join(place, name), bytes)),
     file(join(place, 'user_ca.pub'), userCaFile(trust.root)),
     { do: 'link', path: join(TRUST_FOLDER, 'current'), target: version },
   ];

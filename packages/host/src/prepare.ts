@@ -10,7 +10,7 @@ import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
 import { defect, type Finding } from './finding.ts';
 import { readHostCertificate } from './host-certificate.ts';
-import { readFloor } from './install-trust.ts';
+import { readFloors } from './install-trust.ts';
 import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
@@ -72,8 +72,7 @@ export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }
     );
   }
   requireFresh(chosen, now);
-  const floor = readFloor(machine);
-  if (floor !== undefined) requireNotBelow(floor, chosen);
+  for (const floor of readFloors(machine)) requireNotBelow(floor, chosen);
   const { userCa } = chosen.root;
   const asked = askBefore(machine, facts, wish.login, userCa);
   const settings = 'settings' in asked.login ? asked.login.settings : undefined;

@@ -18,6 +18,14 @@ import {
   type TrustRoot,
   type TrustStatus,
 } from '@beacon/protocol/trust';
+import {
+  followHandovers,
+  HANDOVERS_FILE,
+  HANDOVERS_MAX_BYTES,
+  type IsSignedBy,
+  parseHandovers,
+} from '@beacon/protocol/trust-handover';
+import { findStale, findStepBack, type TrustVersions } from '@beacon/protocol/trust-standing';
 import { SshError } from '@beacon/ssh/error';
 import { decodeKrl, MAX_KRL_BYTES } from '@beacon/ssh/krl';
 import { isSameKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
@@ -34,27 +42,44 @@ export const TRUST_FILES = {
   krl: MAX_KRL_BYTES,
 } as const;
 
+/** How the root key came to be another than the pinned one, where it did. */
+const MAY_BE_THERE = { [HANDOVERS_FILE]: HANDOVERS_MAX_BYTES } as const;
+
 export type TrustFile = keyof typeof TRUST_FILES;
-export type TrustFiles = Readonly<Record<TrustFile, Buffer>>;
+export type TrustFiles = Readonly<
+  Record<TrustFile, Buffer> & Partial<Record<keyof typeof MAY_BE_THERE, Buffer>>
+>;
 
 /** Documents that belong together and are signed by those who may. */
 export interface VerifiedTrust {
   readonly files: TrustFiles;
   readonly root: TrustRoot;
   readonly status: TrustStatus;
+  /** The keys of roots, from the pinned one to the one that signed this root. */
+  readonly rootKeys: readonly string[];
 }
 
-/** How far the clock may be behind the time of issue. */
-const LATE_CLOCK_MS = 60_000;
+/** The files that there are, by their names. */
+export function listTrustFiles(files: TrustFiles): [name: string, bytes: Buffer][] {
+  return [...Object.keys(TRUST_FILES), ...Object.keys(MAY_BE_THERE)].flatMap((name) => {
+    const bytes = files[name as keyof TrustFiles];
+    return bytes === undefined ? [] : [[name, bytes] as [string, Buffer]];
+  });
+}
 
 /** All but time and age. Throws HostError `trust-refused`. */
 export function verifyTrust(files: TrustFiles, identity: HostIdentity): VerifiedTrust {
-  for (const [name, most] of Object.entries(TRUST_FILES) as [TrustFile, number][]) {
-    if (files[name].length > most) throw refused(`${name} is longer than ${most} bytes`);
+  for (const [name, most] of Object.entries({ ...TRUST_FILES, ...MAY_BE_THERE })) {
+    const length = files[name as keyof TrustFiles]?.length ?? 0;
+    if (length > most) throw refused(`${name} is longer than ${most} bytes`);
   }
   return asRefusal(() => {
-    requireSignature(files, 'root.json', TRUST_ROOT_NAMESPACE, identity.rootKey);
+    const handed = files[HANDOVERS_FILE];
+    const handovers = handed === undefined ? [] : parseHandovers(handed);
+    const { key, keys, since } = followHandovers(identity.rootKey, handovers, isSignedBy);
+    requireSignature(files, 'root.json', TRUST_ROOT_NAMESPACE, key);
     const root = parseTrustRoot(files['root.json']);
+    if (root.version < since) throw refused('the root is older than its key');
     if (!compilePattern(root.hosts).matches(identity.host)) {
       throw refused(`the root was not made for the host ${identity.host}`);
     }
@@ -71,46 +96,31 @@ export function verifyTrust(files: TrustFiles, identity: HostIdentity): Verified
     }
     // sshd takes an empty list, or one that is cut between sections, for a list that revokes nothing.
     if (!decodeKrl(krl).sealed) throw refused('the revocation list is cut: it has no seal');
-    return { files, root, status };
+    return { files, root, status, rootKeys: keys };
   });
 }
 
 /** Throws HostError `trust-stale` past either expiry, `clock-wrong` where the clock is before the time of issue. */
-export function requireFresh({ root, status }: VerifiedTrust, now: Date): void {
-  if (now.getTime() < status.issued.getTime() - LATE_CLOCK_MS) {
-    throw new HostError(
-      'clock-wrong',
-      `the clock says ${now.toISOString()}, but the trust status was issued at ${status.issued.toISOString()}: set the clock`,
-    );
-  }
-  for (const [name, { expires }] of [
-    ['root', root],
-    ['status', status],
-  ] as const) {
-    if (now < expires) continue;
-    throw new HostError(
-      'trust-stale',
-      `the trust ${name} expired at ${expires.toISOString()}: ${
-        name === 'root' ? 'sign a new root' : 'find out why the CA gives no newer one'
-      }`,
-    );
-  }
+export function requireFresh(trust: VerifiedTrust, now: Date): void {
+  const stale = findStale(trust, now);
+  if (stale?.kind === 'clock-behind') throw new HostError('clock-wrong', `${stale.what}: set the clock`);
+  if (stale === undefined) return;
+  const remedy = stale.document === 'root' ? 'sign a new root' : 'find out why the CA gives no newer one';
+  throw new HostError('trust-stale', `${stale.what}: ${remedy}`);
 }
 
-/** The newest documents that were in force: versions, and the SHA-256 of their exact bytes. */
-export interface TrustFloor {
-  readonly root: number;
-  readonly rootSha256: string;
-  readonly status: number;
-  readonly statusSha256: string;
+/** The newest documents that were used, and the key that signed their root, where that is known. */
+export interface Floor extends TrustVersions {
+  readonly rootKey?: string;
 }
 
-export function floorOf({ files, root, status }: VerifiedTrust): TrustFloor {
+export function floorOf({ files, root, status, rootKeys }: VerifiedTrust): Required<Floor> {
   return {
     root: root.version,
     rootSha256: sha256(files['root.json']),
     status: status.version,
     statusSha256: sha256(files['status.json']),
+    rootKey: rootKeys.at(-1) ?? '',
   };
 }
 
@@ -120,27 +130,22 @@ export function requireNotOlder(present: VerifiedTrust, next: VerifiedTrust): vo
 }
 
 /** {@link requireNotOlder} for what is remembered of documents. */
-export function requireNotBelow(floor: TrustFloor, next: VerifiedTrust): void {
-  const is = floorOf(next);
-  if (is.root < floor.root) throw wentBack(`root ${floor.root}`, `root ${is.root}`);
-  // A new root begins the versions of the status anew: so a host recovers from a version that a thief drove up (B4).
-  if (is.root !== floor.root) return;
-  if (is.rootSha256 !== floor.rootSha256)
-    throw wentBack(`root ${floor.root}`, 'another root of the same version');
-  if (is.status < floor.status) throw wentBack(`status ${floor.status}`, `status ${is.status}`);
-  if (is.status === floor.status && is.statusSha256 !== floor.statusSha256) {
-    throw wentBack(`status ${floor.status}`, 'another status of the same version');
-  }
+export function requireNotBelow(floor: Floor, next: VerifiedTrust): void {
+  const what = findStepBack(floor, floorOf(next));
+  if (what !== undefined) throw wentBack(what);
+  // Who has a key that was handed over cannot hand it over once more, to somebody else.
+  if (floor.rootKey !== undefined && !next.rootKeys.includes(floor.rootKey))
+    throw wentBack('another key has signed roots, and now one that it did not hand over to is shown');
 }
 
-/** The documents of a folder. Throws HostError `trust-refused` where one is missing or too long. */
+/** The documents of a folder. Throws HostError `trust-refused` where one is missing. */
 export function readTrustFolder(folder: string): TrustFiles {
-  const read = (Object.keys(TRUST_FILES) as TrustFile[]).map((name) => {
+  const read = [...Object.keys(TRUST_FILES), ...Object.keys(MAY_BE_THERE)].flatMap((name) => {
     const bytes = readIfThere(join(folder, name));
-    if (bytes === undefined) throw refused(`${join(folder, name)} is missing`);
-    return [name, bytes] as const;
+    if (bytes === undefined && name in TRUST_FILES) throw refused(`${join(folder, name)} is missing`);
+    return bytes === undefined ? [] : [[name, bytes] as const];
   });
-  return Object.fromEntries(read) as TrustFiles;
+  return Object.fromEntries(read) as unknown as TrustFiles;
 }
 
 /** What sshd reads: the user CAs of the root, a line each. */
@@ -169,11 +174,14 @@ function requireSignature(
   line: string,
 ): void {
   const signature = files[`${name}.sig`].toString('latin1');
-  const signer = verifyMessage({ signature, namespace, message: files[name] });
-  if (!isSameKey(signer, parsePublicKeyLine(line).key)) {
+  if (!isSignedBy(line, { signature, namespace, message: files[name] })) {
     throw refused(`${name} is not signed by the key that may sign it`);
   }
 }
+
+/** Whether the key of a line signed a message. Throws SshError. */
+export const isSignedBy: IsSignedBy = (line, signed) =>
+  isSameKey(verifyMessage(signed), parsePublicKeyLine(line).key);
 
 function asRefusal<Result>(work: () => Result): Result {
   try {
@@ -191,9 +199,6 @@ function refused(what: string, options?: ErrorOptions): HostError {
   return new HostError('trust-refused', `the trust documents are refused: ${what}: ${advice}`, options);
 }
 
-function wentBack(had: string, shown: string): HostError {
-  return new HostError(
-    'trust-went-back',
-    `the host has ${had} and is shown ${shown}: nothing was changed; find out who sent it`,
-  );
+function wentBack(what: string): HostError {
+  return new HostError('trust-went-back', `${what}: nothing was changed; find out who sent it`);
 }
