@@ -2,8 +2,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { generateKey } from '@beacon/ssh';
+import { fingerprint } from '@beacon/ssh/public-key';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { lineOf } from '../../../infra/lab/throw-away-ca.ts';
+import { meetCa } from '../src/first-contact.ts';
 import { readTrustFolder, verifyTrust } from '../src/index.ts';
 import { NAMES, ServedCa, signed, signHandover } from './served-ca.ts';
 
@@ -121,6 +123,26 @@ if (!isRoot) process.stderr.write('installing trust is left out: it needs root\n
     served.asked = [];
     await refusesWith('trust-refused');
     expect(served.asked.filter((path) => path.includes('/roots/'))).toEqual([]);
+  });
+
+  test('a second init on a host that has followed goes on from the key that it pinned', async () => {
+    await handOver(2, served.ca.rootKey, second);
+    const outside = { fetch, now: () => served.now, timeoutMs: 5_000 };
+    const [first, now] = [served.ca.rootKey, second].map((key) => fingerprint(key.publicKey)) as [
+      string,
+      string,
+    ];
+    await expect(meetCa(outside, served.url, first)).rejects.toMatchObject({ code: 'root-key-differs' });
+    const { trust } = await served.sync();
+    for (const pinned of [first, now]) {
+      const { rootKey, files } = await meetCa(outside, served.url, pinned, trust);
+      expect(rootKey).toBe(served.rootKey);
+      expect(() => verifyTrust(files, { ...NAMES, rootKey })).not.toThrow();
+    }
+    const strange = fingerprint(thief.publicKey);
+    await expect(meetCa(outside, served.url, strange, trust)).rejects.toMatchObject({
+      code: 'root-key-differs',
+    });
   });
 
   test('B6: a key that hands over to itself, or back, is refused', async () => {
