@@ -71,7 +71,7 @@ export class Stage {
     say: (text: string) => void = () => undefined,
     options: {
       readonly services?: string;
-      readonly prepare?: (caFolder: string) => void;
+      readonly prepare?: (caFolder: string, stage: Stage) => void | Promise<void>;
       readonly address?: string;
     } = {},
   ): Promise<Stage> {
@@ -84,7 +84,7 @@ export class Stage {
     try {
       say(`GitHub stand-in on ${standin.url}`);
       await stage.#makeCa(at, options.services);
-      options.prepare?.(join(folder, 'ca'));
+      await options.prepare?.(join(folder, 'ca'), stage);
       await stage.serve();
       say(`certificate authority on ${stage.caUrl}, its files in ${join(folder, 'ca')}`);
       return stage;
