@@ -142,6 +142,7 @@ export class Stage {
     { address, port }: { readonly address: string | undefined; readonly port: number },
     services: string | undefined,
   ): Promise<void> {
+    const pair = address === undefined ? undefined : makeTlsPair(join(this.folder, 'tls'), address);
     const ca = join(this.folder, 'ca');
     const made = await this.beacon('operator', [
       ...[
@@ -152,7 +153,7 @@ export class Stage {
         '--public-url',
         this.caUrl,
         '--listen',
-        `${address ?? '127.0.0.1'}:${port}`,
+        `127.0.0.1:${port}`,
         '--admin',
         'ada',
       ],
@@ -169,13 +170,13 @@ export class Stage {
     writeFileSync(join(ca, 'keys', 'github_client_secret'), `${CLIENT_SECRET}\n`, { mode: 0o600 });
     appendFileSync(join(ca, 'policy', 'policy.cedar'), demoPolicy(this.login));
     if (services !== undefined) writeFileSync(join(ca, 'services.yaml'), services);
-    if (address !== undefined) {
-      const pair = makeTlsPair(join(this.folder, 'tls'), address);
+    if (pair !== undefined) {
       const configuration = readFileSync(this.caConfiguration, 'utf8');
-      const tls = `  tls: { certificate_file: ${pair.certificate}, key_file: ${pair.key} }\n`;
+      const tls = `tls: { certificate_file: ${pair.certificate}, key_file: ${pair.key} }`;
+      const listen = `listen:\n  host: ${address}\n  port: ${port}\n  ${tls}\n`;
       writeFileSync(
         this.caConfiguration,
-        configuration.replace(/^ {2}port: \d+\n/m, (line) => line + tls),
+        configuration.replace(/^listen:\n {2}host: .+\n {2}port: .+\n/m, listen),
       );
     }
   }
