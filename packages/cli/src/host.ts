@@ -25,7 +25,7 @@ import {
 } from '@beacon/host';
 import { isName } from '@beacon/protocol';
 import { ProtocolError } from '@beacon/protocol/error';
-import { type HostToken, parseHostToken } from '@beacon/protocol/host-token';
+import { formatHostToken, type HostToken, parseHostToken } from '@beacon/protocol/host-token';
 import { fingerprint, formatPublicKeyLine, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import type { Json } from './command-options.ts';
 import type { Context } from './context.ts';
@@ -78,11 +78,20 @@ export async function hostInit(context: Context, options: HostInitOptions): Prom
     enrols,
   });
   const enrolling =
-    enrols && machine.live ? await prepareEnrolment(machine, outside, token?.secret) : undefined;
+    enrols && machine.live && options.print === undefined
+      ? await prepareEnrolment(machine, outside, token?.secret)
+      : undefined;
   const prepared = { ...plan, findings: [...plan.findings, ...(enrolling?.findings ?? [])] };
   for (const one of prepared.findings) terminal.talk(describe(one));
   if (options.print !== undefined) {
-    for (const line of printPlan(prepared, options.print).trimEnd().split('\n')) terminal.out(line);
+    for (const line of printPlan(
+      prepared,
+      options.print,
+      token === undefined ? undefined : formatHostToken(token),
+    )
+      .trimEnd()
+      .split('\n'))
+      terminal.out(line);
     return 0;
   }
   if (options.dryRun) {

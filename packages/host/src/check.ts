@@ -7,6 +7,7 @@ import { parseAllowlist } from '@beacon/protocol/allowlist';
 import { ProtocolError } from '@beacon/protocol/error';
 import { isDone } from './apply.ts';
 import { checkAccounts } from './check-accounts.ts';
+import { checkHostCertificate, presentCertificateSteps } from './check-host-certificate.ts';
 import { checkTrust } from './check-trust.ts';
 import { DROP_IN, dropInDirectives } from './drop-in.ts';
 import { readIfThere } from './durable-file.ts';
@@ -38,7 +39,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
   const inForce = sshd === undefined ? undefined : askSshd(machine, sshd, noted.login);
   const settings = inForce !== undefined && 'settings' in inForce ? inForce.settings : undefined;
   const directives = dropInDirectives(userCa, unprintedDirectives(settings, dropInDirectives(userCa, [])));
-  const steps = planHost({
+  const plan = planHost({
     wish: noted,
     payload: notedPayload(noted.payload),
     trust: undefined,
@@ -48,6 +49,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
   }).filter(
     (step) => !('path' in step && (step.path === NOTE || (step.path === DROP_IN && trust === undefined))),
   );
+  const steps = [...plan, ...presentCertificateSteps(machine)];
   return [
     ...(Journal.read(machine)?.isComplete === true
       ? []
@@ -57,6 +59,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
     ...checkFoldersAbove(machine, steps),
     ...checkAccounts(machine, facts, noted, now),
     ...findings,
+    ...checkHostCertificate(machine, noted, settings, trust, now),
     ...checkAllowlist(machine),
     ...(inForce !== undefined && 'refusal' in inForce
       ? [

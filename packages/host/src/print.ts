@@ -1,9 +1,11 @@
 /**
  * The same set-up for fleets and images: a shell script, or that script inside of cloud-init's and Ansible's own forms. It
- * holds what the archive does not (the pinned key and the trust documents), looks at the archive's digests, and calls the
- * archive's own `beacon host init`: so each machine is looked at by itself, and can take back what was done.
+ * holds what the archive does not (the pinned key, and where there is no CA to ask the trust documents), looks at the
+ * archive's digests, and calls `beacon host init`: so each machine is looked at by itself, and can take back what was done.
+ * A token stands in it only where a machine has no other way to get one.
  */
-import { describeStep } from './plan.ts';
+import { HOST_CERTIFICATE } from './host-certificate.ts';
+import { describeStep, PROGRAM_FOLDER } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 
 export const PRINT_FORMS = ['shell', 'cloud-init', 'ansible'] as const;
@@ -12,7 +14,11 @@ export type PrintForm = (typeof PRINT_FORMS)[number];
 const PLACE = '/root/beacon-host-init.sh';
 const NAME = 'Make the machine a managed host of Beacon';
 
-export function printPlan(prepared: Prepared, form: PrintForm): string {
+/** Where a machine finds its token. */
+const TOKEN = '/run/beacon-host-token';
+
+/** `token` is put into what is for cloud-init alone: the other forms name a file. */
+export function printPlan(prepared: Prepared, form: PrintForm, token?: string): string {
   const script = formatScript(prepared);
   const content = Buffer.from(script).toString('base64');
   switch (form) {
@@ -20,36 +26,44 @@ export function printPlan(prepared: Prepared, form: PrintForm): string {
       return script;
     case 'cloud-init': {
       const file = { path: PLACE, owner: 'root:root', permissions: '0700', encoding: 'b64', content };
-      return `#cloud-config\n${yaml({ write_files: [file], runcmd: [['/bin/sh', PLACE]] })}`;
+      const secret = { path: TOKEN, owner: 'root:root', permissions: '0600', content: `${token}\n` };
+      const files = token === undefined ? [file] : [file, secret];
+      return `#cloud-config\n${yaml({ write_files: files, runcmd: [['/bin/sh', PLACE]] })}`;
     }
-    case 'ansible': {
-      const copy = {
-        dest: PLACE,
-        owner: 'root',
-        group: 'root',
-        mode: '0700',
-        content: `{{ '${content}' | b64decode }}`,
-      };
-      const run = { cmd: `/bin/sh ${PLACE}` };
-      const environment = { BEACON_HOST_ID: '{{ inventory_hostname }}' };
-      return `---\n${yaml([
-        {
-          name: NAME,
-          hosts: 'all',
-          become: true,
-          tasks: [
-            { name: 'Put the script there', 'ansible.builtin.copy': copy },
-            { name: 'Run it', 'ansible.builtin.command': run, environment },
-          ],
-        },
-      ])}`;
-    }
+    case 'ansible':
+      return formatPlaybook(prepared, content);
   }
 }
 
-function formatScript({ wish, trust, payload, steps }: Prepared): string {
-  const digests = [...payload.programs, ...payload.units].map(({ name, sha256 }) => `${sha256}  ${name}`);
+function formatPlaybook({ wish }: Prepared, content: string): string {
+  const owned = { owner: 'root', group: 'root' };
+  const copy = { dest: PLACE, ...owned, mode: '0700', content: `{{ '${content}' | b64decode }}` };
+  const secret = { src: '{{ beacon_token_file }}', dest: TOKEN, ...owned, mode: '0600' };
+  const environment = { BEACON_HOST_ID: '{{ inventory_hostname }}' };
+  const tokenTask = {
+    name: 'Put the token there',
+    'ansible.builtin.copy': secret,
+    when: 'beacon_token_file is defined',
+    no_log: true,
+  };
+  return `---\n${yaml([
+    {
+      name: NAME,
+      hosts: 'all',
+      become: true,
+      tasks: [
+        { name: 'Put the script there', 'ansible.builtin.copy': copy },
+        ...(wish.ca === undefined ? [] : [tokenTask]),
+        { name: 'Run it', 'ansible.builtin.command': { cmd: `/bin/sh ${PLACE}` }, environment },
+      ],
+    },
+  ])}`;
+}
+
+function formatScript(prepared: Prepared): string {
+  const { wish, steps } = prepared;
   const pools = [...wish.pools].map(([name, count]) => `--accounts ${name}=${count} `).join('');
+  const call = `--id "$id" --login ${wish.login} ${pools}--root-key "$folder/root.pub"`;
   return [
     '#!/bin/sh',
     `# ${NAME}. As root; a second run changes nothing.`,
@@ -62,17 +76,43 @@ function formatScript({ wish, trust, payload, steps }: Prepared): string {
     `id=\${BEACON_HOST_ID:-$(hostname -s)}`,
     'folder=$(mktemp -d)',
     `trap 'rm -rf "$folder"' EXIT`,
-    `cd "$archive"`,
-    `sha256sum -c --quiet - <<'END'`,
-    ...digests,
-    'END',
     `echo ${quote(wish.rootKey)} >"$folder/root.pub"`,
-    ...Object.entries(trust.files).map(
-      ([name, bytes]) => `echo ${bytes.toString('base64')} | base64 -d >"$folder/${name}"`,
-    ),
-    `./beacon host init --id "$id" --login ${wish.login} ${pools}--root-key "$folder/root.pub" --trust "$folder"`,
+    ...(wish.ca === undefined
+      ? carried(prepared, call)
+      : enrolled(prepared, `${call} --ca ${quote(wish.ca)}`)),
     '',
   ].join('\n');
+}
+
+function requireDigests({ payload }: Prepared): string[] {
+  const digests = [...payload.programs, ...payload.units].map(({ name, sha256 }) => `${sha256}  ${name}`);
+  return [`cd "$archive"`, `sha256sum -c --quiet - <<'END'`, ...digests, 'END'];
+}
+
+/** Without a CA: the trust documents come along. */
+function carried(prepared: Prepared, call: string): string[] {
+  return [
+    ...requireDigests(prepared),
+    ...Object.entries(prepared.trust.files).map(
+      ([name, bytes]) => `echo ${bytes.toString('base64')} | base64 -d >"$folder/${name}"`,
+    ),
+    `./install ${call} --trust "$folder"`,
+  ];
+}
+
+/** With a CA: a token comes apart from this, and goes when it was used. An image that is laid out needs no archive. */
+function enrolled(prepared: Prepared, call: string): string[] {
+  return [
+    `token=\${BEACON_TOKEN_FILE:-${TOKEN}}`,
+    `set -- ${call}`,
+    `if [ -f "$token" ]; then set -- "$@" --token-file "$token"`,
+    `elif [ ! -f ${HOST_CERTIFICATE} ]; then echo "put the token for this machine into $token" >&2; exit 66; fi`,
+    'if [ -x "$archive/install" ]; then',
+    ...requireDigests(prepared),
+    './install "$@"',
+    `else ${PROGRAM_FOLDER}/beacon host init "$@"; fi`,
+    'rm -f "$token"',
+  ];
 }
 
 /** Every JSON value is a value of YAML too. */
