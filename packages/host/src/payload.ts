@@ -41,10 +41,13 @@ export function readPayload(folder: string, withUnits: boolean): Payload {
     return { name, from, sha256: digestOf(readFileSync(from)) };
   };
   const programs = PROGRAMS.map(read);
-  const from = compileGate(folder);
+  const compile = (): Carried => {
+    const from = compileGate(folder);
+    return { name: COMPILED, from, sha256: digestOf(from) };
+  };
   return {
     programs,
-    compiled: [{ name: COMPILED, from, sha256: digestOf(from) }],
+    compiled: [folder === PROGRAM_FOLDER ? read(COMPILED) : compile()],
     units: (withUnits ? UNITS : []).map(read),
   };
 }

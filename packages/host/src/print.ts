@@ -96,7 +96,7 @@ function carried(prepared: Prepared, call: string): string[] {
     ...Object.entries(prepared.trust.files).map(
       ([name, bytes]) => `echo ${bytes.toString('base64')} | base64 -d >"$folder/${name}"`,
     ),
-    `./install ${call} --trust "$folder"`,
+    `./beacon host init ${call} --trust "$folder"`,
   ];
 }
 
@@ -107,9 +107,9 @@ function enrolled(prepared: Prepared, call: string): string[] {
     `set -- ${call}`,
     `if [ -f "$token" ]; then set -- "$@" --token-file "$token"`,
     `elif [ ! -f ${HOST_CERTIFICATE} ]; then echo "put the token for this machine into $token" >&2; exit 66; fi`,
-    'if [ -x "$archive/install" ]; then',
+    'if [ -x "$archive/beacon" ]; then',
     ...requireDigests(prepared),
-    './install "$@"',
+    './beacon host init "$@"',
     `else ${PROGRAM_FOLDER}/beacon host init "$@"; fi`,
     'rm -f "$token"',
   ];
