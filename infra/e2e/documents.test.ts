@@ -55,7 +55,7 @@ const TREE: Readonly<Record<string, readonly string[]>> = {
   ],
   'ca host': ['add', 'list', 'disable', 'enable', 'token', 'tokens', 'revoke-token'],
   'ca root': ['init', 'draft', 'sign', 'publish'],
-  'ca rotate': ['prepare', 'status', 'activate', 'retire'],
+  'ca rotate': ['prepare', 'status', 'activate', 'retire', 'lost'],
   'ca person': ['list', 'disable', 'enable'],
   host: ['init', 'check', 'sync', 'remove'],
   policy: ['check', 'test', 'explain'],

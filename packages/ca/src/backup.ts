@@ -1,7 +1,7 @@
 /**
  * `beacon ca backup`. A backup is one file: the store of one moment, copied while the CA serves, and in two tables of its
- * own the configuration, inventory, services and policy. Keys, their passphrase and the GitHub App's secret are not in
- * it: who finds a backup can forge nothing; they are backed up apart.
+ * own the configuration, inventory, services, policy, and the public keys that the configuration names. Private keys, their
+ * passphrase and the GitHub App's secret are not in it: who finds a backup can forge nothing; they are backed up apart.
  */
 import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
@@ -98,10 +98,22 @@ function filesOf(file: string, configuration: CaConfiguration): ReadonlyMap<stri
     join(configuration.policy, name),
     text,
   ]);
-  const whole = [resolve(file), configuration.inventory, configuration.services].map(
-    (path): [string, string] => [path, readFileSync(path, 'utf8')],
-  );
+  const named = [
+    resolve(file),
+    configuration.inventory,
+    configuration.services,
+    ...publicHalves(configuration.keys),
+  ];
+  const whole = named.map((path): [string, string] => [path, readFileSync(path, 'utf8')]);
   return new Map([...whole, ...policies].map(([path, text]) => [nameOf(folder, path), text]));
+}
+
+/** The files of keys that are no secrets: without them a restored CA would not start. */
+function publicHalves(keys: CaConfiguration['keys']): string[] {
+  const certifying = [keys.user_ca, keys.host_ca, keys.user_ca_next, keys.host_ca_next, keys.trust_status];
+  const inAgent = certifying.flatMap((key) => (key !== undefined && 'agent' in key ? [key.agent] : []));
+  const others = [keys.trust_root, keys.token_next, ...keys.token_former.map(({ file }) => file)];
+  return [...new Set([...inAgent, ...others.filter((path) => path !== undefined)])];
 }
 
 function nameOf(folder: string, path: string): string {

@@ -10,6 +10,8 @@ import type {
 } from '@beacon/server';
 import type { HostCa, UserCa } from '@beacon/ssh/sign-certificate';
 import type { Caller } from './access-token.ts';
+import type { CaKey } from './ca-key.ts';
+import type { CaKeyTables } from './ca-key-store.ts';
 import type { EnrolmentTables } from './enrolment-store.ts';
 import type { OauthTables } from './oauth-store.ts';
 import type { ProofTables } from './proof-store.ts';
@@ -27,6 +29,7 @@ export type Tables = CaTables &
   ProofTables &
   SignInTables &
   TrustTables &
+  CaKeyTables &
   EnrolmentTables &
   RecordTables;
 export type Store = Database<Tables>;
@@ -38,8 +41,8 @@ export interface Ca {
   readonly store: Store;
   readonly commit: GroupCommit<Tables>;
   readonly records: Records;
-  readonly userCa: UserCa;
-  readonly hostCa: HostCa;
+  readonly userCa: CaKey<UserCa>;
+  readonly hostCa: CaKey<HostCa>;
   /** Absent while the operator has named no keys for trust documents. */
   readonly trust: TrustKeys | undefined;
   /** Replaced by a reload, as are the services: whoever decides looks once, or works with `pinRules`. */

@@ -106,6 +106,10 @@ export const caConfiguration = z.strictObject({
   keys: z.strictObject({
     user_ca: key,
     host_ca: key,
+    user_ca_next: key
+      .optional()
+      .describe('the key that takes the place of user_ca when it is activated, once hosts trust it'),
+    host_ca_next: key.optional().describe('the same for host_ca'),
     trust_status: key
       .optional()
       .describe('signs the trust status; without it and trust_root no trust documents are published'),
@@ -245,7 +249,7 @@ export function readCaConfiguration(file: string): CaConfiguration {
   if (typeof store === 'string') configuration.store = at(store);
   else if ('sqlite' in store) store.sqlite = at(store.sqlite);
   else store.postgres_url_file = secretAt(store.postgres_url_file);
-  for (const name of ['user_ca', 'host_ca', 'trust_status'] as const) {
+  for (const name of ['user_ca', 'host_ca', 'user_ca_next', 'host_ca_next', 'trust_status'] as const) {
     const ca = keys[name];
     if (ca === undefined) continue;
     keys[name] =

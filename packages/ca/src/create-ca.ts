@@ -27,6 +27,8 @@ import {
 import type { Caller } from './access-token.ts';
 import { createAuthorizationServer } from './authorization-server.ts';
 import type { Ca, Store, Tables, Tx } from './ca.ts';
+import { createCaKey, requireReachable, settleCaKey } from './ca-key.ts';
+import { caKeyMigrations } from './ca-key-store.ts';
 import { certificateRoutes } from './certificate-routes.ts';
 import { openClockGuard } from './clock-guard.ts';
 import { enrolmentRoutes } from './enrolment-routes.ts';
@@ -97,6 +99,7 @@ export const migrations = [
   limitMigrations,
   trustMigrations,
   enrolmentMigrations,
+  caKeyMigrations,
 ];
 
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */
@@ -133,8 +136,8 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     get services() {
       return rules.current.services;
     },
-    userCa: keys.userCa,
-    hostCa: keys.hostCa,
+    userCa: createCaKey({ records }, 'user', openedOf(keys.userCa, keys.userCaNext)),
+    hostCa: createCaKey({ records }, 'host', openedOf(keys.hostCa, keys.hostCaNext)),
     trust: keys.trust,
   };
   const authorization = await createAuthorizationServer({
@@ -156,6 +159,10 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
   const { sessions } = authorization;
   const clock = await openClockGuard(base, options.clockTrustedAfterRecord ?? 0);
   await commit.write((tx) => recordRulesOfStart(records, tx, rules.current));
+  await commit.write(async (tx) => {
+    await settleCaKey(base, tx, base.userCa);
+    await settleCaKey(base, tx, base.hostCa);
+  });
   const ca: Ca = Object.assign(
     base,
     { sessions, requireClock: () => clock.require() },
@@ -224,6 +231,10 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
   };
 }
 
+function openedOf<Key>(key: Key, next: Key | undefined): readonly [Key, ...Key[]] {
+  return next === undefined ? [key] : [key, next];
+}
+
 function showRules(metrics: Metrics, rules: RuleBook): void {
   metrics.gauge(
     'beacon_rules_reload_failed',
@@ -257,8 +268,8 @@ function caRoutes(
           await canWrite();
         },
         signers: async () => {
-          await ca.userCa.ready?.();
-          await ca.hostCa.ready?.();
+          await requireReachable(ca, ca.userCa);
+          await requireReachable(ca, ca.hostCa);
         },
       },
       options.log,

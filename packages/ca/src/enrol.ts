@@ -10,6 +10,7 @@ import type { EnrolmentRequest } from '@beacon/protocol/http/enrolment';
 import { compilePattern } from '@beacon/protocol/pattern';
 import { formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
 import type { Ca, Tx } from './ca.ts';
+import { requireReady } from './ca-key.ts';
 import type { HostTokenRow } from './enrolment-store.ts';
 import { CaError } from './error.ts';
 import {
@@ -37,12 +38,12 @@ export async function enrolHost(
   const key = readSubjectKey(body.host_key);
   await requireSignedBy(key, signed, HOST_SIGNATURE_HEADER, ENROLMENT_NAMESPACE);
   ca.requireClock();
-  await ca.hostCa.ready?.();
+  await requireReady(ca, ca.hostCa);
   const life = hostCertificateLife(ca.now());
   try {
     const written = await ca.commit.write((tx) => redeem(ca, tx, body, key, life));
-    const { serial, record } = written;
-    return { ...(await signHost(ca, { host: body.host, key, serial, life })), record };
+    const { planned, record } = written;
+    return { ...(await signHost(planned)), record };
   } catch (error) {
     if (error instanceof CaError) await recordRefused(ca, body, error);
     throw error;
@@ -71,7 +72,7 @@ async function redeem(ca: Ca, tx: Tx, body: EnrolmentRequest, key: PublicKey, li
   const replaced = isAgain || before === undefined ? [] : await revokeCertificates(ca, tx, body.host);
   if (!isAgain) await spendToken(ca, tx, token, token.uses_left - 1, used);
   if (!isAgain) await tx.deleteFrom('host_reports').where('host', '=', body.host).execute();
-  const serial = await takeHostSerial(tx, ca, body.host, key);
+  const planned = { ...(await takeHostSerial(tx, ca, body.host, key)), host: body.host, key, life };
   const text = isAgain
     ? (row?.content ?? '')
     : JSON.stringify(contentOf(ca, token, content, body.host, line));
@@ -83,13 +84,13 @@ async function redeem(ca: Ca, tx: Tx, body: EnrolmentRequest, key: PublicKey, li
       row: hostDigest(body.host, text, 'enabled'),
       enrolment_token: token.id,
       revoked: replaced,
-      ...hostCertificateFacts(ca, { key, serial, life }),
+      ...hostCertificateFacts(planned),
     },
   });
   const place = { record_seq: record.seq, record_hash: record.hash };
   await putHost(tx, { id: body.host, content: text, state: 'enabled', ...place });
-  await insertHostCertificate(tx, ca, { host: body.host, key, serial, life, record });
-  return { serial, record: { seq: record.seq, hash: record.hash } };
+  await insertHostCertificate(tx, { ...planned, record });
+  return { planned, record: { seq: record.seq, hash: record.hash } };
 }
 
 function findToken(tx: Tx, { secret }: EnrolmentRequest): Promise<HostTokenRow | undefined> {

@@ -39,6 +39,7 @@ const kinds = {
   'signer-unavailable': 'unavailable',
   'clock-went-back': 'unavailable',
   'ca-key-revoked': 'unavailable',
+  'ca-key-missing': 'unavailable',
   'ca-key-unknown': 'not-found',
   'host-token-refused': 'unauthenticated',
   'host-token-unknown': 'not-found',

@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import { formatCertificateLine } from '@beacon/ssh/certificate';
 import { fingerprint, type PublicKey } from '@beacon/ssh/public-key';
-import { signHostCertificate } from '@beacon/ssh/sign-certificate';
+import { type HostCa, signHostCertificate } from '@beacon/ssh/sign-certificate';
 import type { Ca, Tx } from './ca.ts';
 import { insertCertificate, nextSerial, storedSerial } from './store.ts';
-import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
+import { requireKeyOf } from './subject-key.ts';
 
 export const HOST_CERTIFICATE_SECONDS = 30n * 86_400n;
 const BACKDATE_SECONDS = 60n;
@@ -29,6 +29,7 @@ export interface IssuedHostCertificate {
 }
 
 interface Planned {
+  readonly hostCa: HostCa;
   readonly key: PublicKey;
   readonly serial: bigint;
   readonly life: Life;
@@ -39,19 +40,24 @@ export function hostCertificateLife(now: Date): Life {
   return { validAfter: nowSeconds - BACKDATE_SECONDS, validBefore: nowSeconds + HOST_CERTIFICATE_SECONDS };
 }
 
-/** The serial for the host's key. Throws CaError `ca-key-revoked`, `key-in-use` or `key-revoked`. */
-export async function takeHostSerial(tx: Tx, ca: Ca, host: string, key: PublicKey): Promise<bigint> {
-  await requireAuthorityInUse(tx, fingerprint(ca.hostCa.publicKey));
+/** Who signs the host's key, and its serial. Throws CaError `ca-key-…`, `key-in-use` or `key-revoked`. */
+export async function takeHostSerial(
+  tx: Tx,
+  ca: Ca,
+  host: string,
+  key: PublicKey,
+): Promise<Pick<Planned, 'hostCa' | 'serial'>> {
+  const hostCa = await ca.hostCa.signing(tx);
   await requireKeyOf(tx, ca, fingerprint(key), `host/${host}`);
-  return nextSerial(tx);
+  return { hostCa, serial: await nextSerial(tx) };
 }
 
 /** What a record says of the certificate. */
-export function hostCertificateFacts(ca: Ca, { key, serial, life }: Planned) {
+export function hostCertificateFacts({ hostCa, key, serial, life }: Planned) {
   return {
     serial: serial.toString(),
     public_key: fingerprint(key),
-    authority: fingerprint(ca.hostCa.publicKey),
+    authority: fingerprint(hostCa.publicKey),
     valid_before: new Date(Number(life.validBefore) * 1000).toISOString(),
   };
 }
@@ -59,13 +65,12 @@ export function hostCertificateFacts(ca: Ca, { key, serial, life }: Planned) {
 /** Notes the certificate that is about to be signed. */
 export function insertHostCertificate(
   tx: Tx,
-  ca: Ca,
   planned: Planned & {
     readonly host: string;
     readonly record: { readonly seq: number; readonly hash: string };
   },
 ): Promise<void> {
-  const { key, serial, life, host, record } = planned;
+  const { hostCa, key, serial, life, host, record } = planned;
   return insertCertificate(tx, {
     serial: storedSerial(serial),
     kind: 'host',
@@ -77,7 +82,7 @@ export function insertHostCertificate(
     login: null,
     commands: '[]',
     public_key: fingerprint(key),
-    authority: fingerprint(ca.hostCa.publicKey),
+    authority: fingerprint(hostCa.publicKey),
     valid_after: Number(life.validAfter) * 1000,
     valid_before: Number(life.validBefore) * 1000,
     revoked_at: null,
@@ -88,13 +93,16 @@ export function insertHostCertificate(
 }
 
 /** Signs what was recorded. */
-export async function signHost(
-  ca: Ca,
-  { host, key, serial, life }: Planned & { readonly host: string },
-): Promise<Omit<IssuedHostCertificate, 'record'>> {
+export async function signHost({
+  hostCa,
+  host,
+  key,
+  serial,
+  life,
+}: Planned & { readonly host: string }): Promise<Omit<IssuedHostCertificate, 'record'>> {
   const blob = await signHostCertificate(
     { publicKey: key, serial, keyId: `beacon/host/${host}`, principals: [host], ...life },
-    ca.hostCa,
+    hostCa,
     randomBytes(NONCE_BYTES),
   );
   return {

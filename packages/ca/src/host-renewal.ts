@@ -16,9 +16,10 @@ import type { RenewalRequest, SelfTestRequest } from '@beacon/protocol/http/enro
 import { createId } from '@beacon/protocol/id';
 import { formatPrincipal } from '@beacon/protocol/name';
 import { formatCertificateLine } from '@beacon/ssh/certificate';
-import { fingerprint } from '@beacon/ssh/public-key';
+import { fingerprint, type PublicKey } from '@beacon/ssh/public-key';
 import { signUserCertificate } from '@beacon/ssh/sign-certificate';
 import type { Ca, Tx } from './ca.ts';
+import { requireReady } from './ca-key.ts';
 import { CaError } from './error.ts';
 import {
   hostCertificateFacts,
@@ -40,7 +41,7 @@ import { hostDigest, putHost } from './hosts.ts';
 import { isDisabled } from './persons.ts';
 import { KEY_PROOF_NAMESPACE, readSubjectKey } from './request.ts';
 import { insertCertificate, nextSerial, readHost, storedSerial } from './store.ts';
-import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
+import { requireKeyOf } from './subject-key.ts';
 
 /** What the records call the asker of a self-test. */
 export const ENROLMENT_SERVICE = 'host-enrolment';
@@ -60,44 +61,50 @@ export async function renewHost(
   requireFresh(ca, body.at);
   const signer = await readSigner(signed, HOST_SIGNATURE_HEADER, RENEWAL_NAMESPACE);
   ca.requireClock();
-  await ca.hostCa.ready?.();
+  await requireReady(ca, ca.hostCa);
   const life = hostCertificateLife(ca.now());
   const written = await ca.commit.write(async (tx) => {
     const { id, key } = await requireHost(ca, body.host, signer, tx);
     await useNonce(ca, tx, id, body.nonce);
-    await requireCurrent(ca, tx, id);
+    await requireCurrent(ca, tx, key);
     await requireFew(ca, tx, id, 'host');
     const row = await readHost(tx, id);
     if (row === undefined) throw new TypeError(`the host ${id} was there a moment ago`);
-    const serial = await takeHostSerial(tx, ca, id, key);
+    const planned = { ...(await takeHostSerial(tx, ca, id, key)), host: id, key, life };
     const record = await ca.records.append(tx, {
       kind: 'host-certificate',
       host: id,
       facts: {
         row: hostDigest(id, row.content, row.state),
         by: 'host',
-        ...hostCertificateFacts(ca, { key, serial, life }),
+        ...hostCertificateFacts(planned),
       },
     });
     await putHost(tx, { ...row, record_seq: record.seq, record_hash: record.hash });
-    await insertHostCertificate(tx, ca, { host: id, key, serial, life, record });
-    return { key, serial, record: { seq: record.seq, hash: record.hash } };
+    await insertHostCertificate(tx, { ...planned, record });
+    return { planned, record: { seq: record.seq, hash: record.hash } };
   });
-  const { key, serial, record } = written;
-  return { ...(await signHost(ca, { host: body.host, key, serial, life })), record };
+  const { planned, record } = written;
+  return { ...(await signHost(planned)), record };
 }
 
-/** Throws CaError `host-certificate-ended` unless the host's newest certificate is neither revoked nor over. */
-async function requireCurrent(ca: Ca, tx: Tx, host: string): Promise<void> {
+/** Throws CaError `host-certificate-ended` unless the host's newest certificate is neither revoked by itself nor over. */
+async function requireCurrent(ca: Ca, tx: Tx, key: PublicKey): Promise<void> {
   const newest = await tx
     .selectFrom('certificates')
-    .select(['revoked_at', 'valid_before'])
+    .leftJoin('authority_revocations', 'authority_revocations.fingerprint', 'certificates.authority')
+    .select(['certificates.revoked_at', 'valid_before', 'authority_revocations.revoked_at as with_its_ca'])
+    .where('certificates.public_key', '=', fingerprint(key))
     .where('kind', '=', 'host')
-    .where('host', '=', host)
     .orderBy('serial', 'desc')
     .limit(1)
     .executeTakeFirst();
-  if (newest !== undefined && newest.revoked_at === null && newest.valid_before > ca.now().getTime()) return;
+  const isGood =
+    newest !== undefined &&
+    // What went with its CA key alone was good: the host is who it was, and no certificate need vouch for it here.
+    (newest.revoked_at === null || newest.revoked_at === newest.with_its_ca) &&
+    newest.valid_before > ca.now().getTime();
+  if (isGood) return;
   throw new CaError(
     'host-certificate-ended',
     "this host's certificate is over or revoked, so it cannot renew it: enrol it again with a token made with --replace",
@@ -136,7 +143,7 @@ export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: Signe
   const publicKey = readSubjectKey(body.public_key);
   await requireSignedBy(publicKey, signed, KEY_PROOF_HEADER, KEY_PROOF_NAMESPACE);
   ca.requireClock();
-  await ca.userCa.ready?.();
+  await requireReady(ca, ca.userCa);
   const now = ca.now();
   const nowSeconds = Math.floor(now.getTime() / 1000);
   const life = { from: nowSeconds - BACKDATE_SECONDS, until: nowSeconds + SELF_TEST_SECONDS };
@@ -154,7 +161,7 @@ export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: Signe
         `${host.id} has no login ${body.login}: it has ${host.logins.join(', ')}`,
       );
     await requireFew(ca, tx, host.id, 'user');
-    await requireAuthorityInUse(tx, fingerprint(ca.userCa.publicKey));
+    const userCa = await ca.userCa.signing(tx);
     await requireKeyOf(tx, ca, fingerprint(publicKey), enrolled.person);
     const serial = await nextSerial(tx);
     const facts = {
@@ -162,7 +169,7 @@ export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: Signe
       login: body.login,
       enrolment_token: enrolled.token,
       public_key: fingerprint(publicKey),
-      authority: fingerprint(ca.userCa.publicKey),
+      authority: fingerprint(userCa.publicKey),
       valid_before: new Date(life.until * 1000).toISOString(),
     };
     const about = { person: enrolled.person, service: ENROLMENT_SERVICE, host: host.id };
@@ -184,9 +191,9 @@ export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: Signe
       record_seq: seq,
       record_hash: hash,
     });
-    return { serial, about, token: enrolled.token, record: { seq, hash } };
+    return { userCa, serial, about, token: enrolled.token, record: { seq, hash } };
   });
-  const { serial, about, token, record } = written;
+  const { userCa, serial, about, token, record } = written;
   const keyId = `beacon/${grant}/${about.person}`;
   const session = createHash('sha256').update(token).digest('base64url');
   const text = formatGrant({ grant, session, ...about, login: body.login, commands: [] });
@@ -201,7 +208,7 @@ export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: Signe
       criticalOptions: {},
       extensions: { 'grant@beacon': text },
     },
-    ca.userCa,
+    userCa,
     randomBytes(32),
   );
   const certificate = formatCertificateLine(blob, keyId);

@@ -9,12 +9,15 @@ import { ProtocolError } from '@beacon/protocol';
 import { HOST_SIGNATURE_HEADER, REPORT_NAMESPACE } from '@beacon/protocol/host-request';
 import type { ReportAnswer, ReportRequest } from '@beacon/protocol/http/enrolment';
 import { FIRST_PREVIOUS, hashRecord, parseRecord } from '@beacon/protocol/record';
+import { fingerprint, type PublicKey } from '@beacon/ssh/public-key';
 import type { Caller } from './access-token.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Tx } from './ca.ts';
+import { readSigning } from './ca-key-store.ts';
 import type { HostReportRow } from './enrolment-store.ts';
 import { CaError } from './error.ts';
 import { readSigner, requireFresh, requireHost, type SignedRequest, useNonce } from './host-request.ts';
+import { storedSerial } from './store.ts';
 
 interface Head {
   readonly seq: number;
@@ -30,7 +33,7 @@ export async function takeReport(ca: Ca, body: ReportRequest, signed: SignedRequ
   const signer = await readSigner(signed, HOST_SIGNATURE_HEADER, REPORT_NAMESPACE);
   requireContract(body);
   const done = await ca.commit.write(async (tx) => {
-    const { id } = await requireHost(ca, body.host, signer, tx);
+    const { id, key } = await requireHost(ca, body.host, signer, tx);
     await useNonce(ca, tx, id, body.nonce);
     const before = await tx.selectFrom('host_reports').selectAll().where('host', '=', id).executeTakeFirst();
     const refusal = before === undefined ? requireFirst(body) : judgeHead(headOf(before), body, id);
@@ -39,7 +42,7 @@ export async function takeReport(ca: Ca, body: ReportRequest, signed: SignedRequ
       if (refusal.code === 'head-refused') await recordAlarm(ca, tx, body, before);
       return { refusal };
     }
-    return { answer: await keep(ca, tx, body, before) };
+    return { answer: await keep(ca, tx, body, { key, before }) };
   });
   if ('refusal' in done) throw done.refusal;
   return done.answer;
@@ -129,7 +132,7 @@ async function keep(
   ca: Ca,
   tx: Tx,
   body: ReportRequest,
-  before: HostReportRow | undefined,
+  { key, before }: { readonly key: PublicKey; readonly before: HostReportRow | undefined },
 ): Promise<ReportAnswer> {
   const { versions, trust, contract, head } = body;
   const now = ca.now();
@@ -139,7 +142,7 @@ async function keep(
   const row = {
     seen_at: now.getTime(),
     clock_off_seconds: Math.round((Date.parse(body.clock) - now.getTime()) / 1000),
-    content: JSON.stringify({ versions, trust }),
+    content: JSON.stringify({ versions, trust, certificate: body.certificate }),
     trust_root: trust.root,
     contract_sha256: contract?.sha256 ?? null,
     contract: contractText,
@@ -168,7 +171,26 @@ async function keep(
     head,
     contract_known: contract === undefined || contractText !== null,
     clock_off_seconds: row.clock_off_seconds,
+    renew: await shouldRenew(tx, key, body),
   };
+}
+
+/** Whether the host's certificate, the shown one or else the newest, is of another key than the one that signs. */
+async function shouldRenew(tx: Tx, key: PublicKey, { certificate }: ReportRequest): Promise<boolean> {
+  const signs = await readSigning(tx, 'host');
+  if (signs === undefined || signs.revoked_at !== null) return false;
+  const own = await tx
+    .selectFrom('certificates')
+    .select('authority')
+    .where('public_key', '=', fingerprint(key))
+    .where('kind', '=', 'host')
+    .$if(certificate !== undefined, (query) =>
+      query.where('serial', '=', storedSerial(BigInt(certificate ?? 0))),
+    )
+    .orderBy('serial', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return own !== undefined && own.authority !== signs.fingerprint;
 }
 
 /** Whether a report says what a record should: not each minute's, but other versions, another root, another contract. */

@@ -5,6 +5,7 @@ import type { Caller } from './access-token.ts';
 import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
+import { requireReady } from './ca-key.ts';
 import { CaError } from './error.ts';
 import {
   hostCertificateFacts,
@@ -100,7 +101,7 @@ export async function addHost(
   const life = hostCertificateLife(ca.now());
 
   ca.requireClock();
-  await ca.hostCa.ready?.();
+  await requireReady(ca, ca.hostCa);
   const written = await write(ca, caller, async (tx) => {
     const before = await tx.selectFrom('hosts').selectAll().where('id', '=', id).executeTakeFirst();
     if (before === undefined) await requireUnknown(id, tx);
@@ -113,7 +114,7 @@ export async function addHost(
     }
     if (before?.state === 'disabled')
       throw new CaError('host-disabled', `the host ${id} is disabled: enable it first`);
-    const serial = await takeHostSerial(tx, ca, id, key);
+    const planned = { ...(await takeHostSerial(tx, ca, id, key)), host: id, key, life };
     const record = await ca.records.append(tx, {
       kind: before === undefined ? 'host-added' : 'host-certificate',
       person: caller.person,
@@ -121,15 +122,15 @@ export async function addHost(
       host: id,
       facts: {
         row: hostDigest(id, content, 'enabled'),
-        ...hostCertificateFacts(ca, { key, serial, life }),
+        ...hostCertificateFacts(planned),
       },
     });
     await putHost(tx, { id, content, state: 'enabled', record_seq: record.seq, record_hash: record.hash });
-    await insertHostCertificate(tx, ca, { host: id, key, serial, life, record });
-    return { serial, record: { seq: record.seq, hash: record.hash } };
+    await insertHostCertificate(tx, { ...planned, record });
+    return { planned, record: { seq: record.seq, hash: record.hash } };
   });
   return {
-    ...(await signHost(ca, { host: id, key, serial: written.serial, life })),
+    ...(await signHost(written.planned)),
     record: written.record,
     host: { ...(JSON.parse(content) as HostContent), id, state: 'enabled', recordSeq: written.record.seq },
   };

@@ -15,10 +15,12 @@ import { createId } from '@beacon/protocol/id';
 import { formatPrincipal } from '@beacon/protocol/name';
 import { formatCertificateLine } from '@beacon/ssh/certificate';
 import type { CriticalOptions, Extensions } from '@beacon/ssh/options';
-import { fingerprint, formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
-import { signUserCertificate } from '@beacon/ssh/sign-certificate';
+import { fingerprint, type PublicKey } from '@beacon/ssh/public-key';
+import { signUserCertificate, type UserCa } from '@beacon/ssh/sign-certificate';
 import type { Caller } from './access-token.ts';
 import type { Ca } from './ca.ts';
+import { requireReady } from './ca-key.ts';
+import { type CaKeyRow, readTrustedKeys } from './ca-key-store.ts';
 import { decide, denialError } from './decision.ts';
 import { CaError } from './error.ts';
 import { findHost, type Host } from './hosts.ts';
@@ -26,7 +28,7 @@ import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './req
 import { pinRules } from './rules.ts';
 import { refuseService } from './services.ts';
 import { insertCertificate, nextSerial, readHost, storedSerial } from './store.ts';
-import { requireAuthorityInUse, requireKeyOf } from './subject-key.ts';
+import { requireKeyOf } from './subject-key.ts';
 import { recordRefusal, write } from './write.ts';
 
 const BACKDATE_SECONDS = 60;
@@ -68,9 +70,11 @@ export async function issueCertificate(
     const plan = planCertificate(ca, caller, host, asked, decision);
     ca.requireClock();
     // A key in an agent that is gone takes no serial and leaves no record of a certificate that nobody got.
-    await ca.userCa.ready?.();
+    await requireReady(ca, ca.userCa);
     const recorded = await recordGrant(ca, caller, host, asked, decision, plan);
-    return answer(ca, host, plan, recorded, await sign(ca, asked, plan, recorded.serial), decision);
+    const certificate = await sign(recorded, asked, plan);
+    const authorities = await readTrustedKeys(ca.store, 'host');
+    return answer(host, plan, recorded, { certificate, authorities }, decision);
   } catch (error) {
     if (error instanceof CaError) await recordRefused(ca, caller, asked, error);
     throw error;
@@ -178,6 +182,8 @@ function runOptions(ca: Ca, caller: Caller, host: Host, asked: Asked, grant: str
 }
 
 interface Recorded {
+  /** The key that signs. */
+  readonly userCa: UserCa;
   readonly serial: bigint;
   readonly record: { readonly seq: number; readonly hash: string };
 }
@@ -192,9 +198,9 @@ function recordGrant(
   plan: Plan,
 ): Promise<Recorded> {
   const publicKey = fingerprint(asked.publicKey);
-  const authority = fingerprint(ca.userCa.publicKey);
   return write(ca, caller, async (tx) => {
-    await requireAuthorityInUse(tx, authority);
+    const userCa = await ca.userCa.signing(tx);
+    const authority = fingerprint(userCa.publicKey);
     const current = await readHost(tx, host.id);
     if (current?.record_seq !== host.recordSeq) {
       throw new CaError('host-changed', `the host ${host.id} was changed just now: try again`);
@@ -241,7 +247,7 @@ function recordGrant(
       record_seq: record.seq,
       record_hash: record.hash,
     });
-    return { serial, record: { seq: record.seq, hash: record.hash } };
+    return { userCa, serial, record: { seq: record.seq, hash: record.hash } };
   });
 }
 
@@ -254,7 +260,7 @@ function recordedCommands(asked: Asked, plan: Plan) {
   }));
 }
 
-async function sign(ca: Ca, asked: Asked, plan: Plan, serial: bigint): Promise<string> {
+async function sign({ userCa, serial }: Recorded, asked: Asked, plan: Plan): Promise<string> {
   const blob = await signUserCertificate(
     {
       publicKey: asked.publicKey,
@@ -265,22 +271,21 @@ async function sign(ca: Ca, asked: Asked, plan: Plan, serial: bigint): Promise<s
       validBefore: BigInt(plan.validBefore),
       ...plan.options,
     },
-    ca.userCa,
+    userCa,
     randomBytes(NONCE_BYTES),
   );
   return formatCertificateLine(blob, plan.keyId);
 }
 
 function answer(
-  ca: Ca,
   host: Host,
   plan: Plan,
   recorded: Recorded,
-  certificate: string,
+  made: { readonly certificate: string; readonly authorities: readonly CaKeyRow[] },
   decision: Allowed,
 ): CertificateAnswer {
   return {
-    certificate,
+    certificate: made.certificate,
     serial: recorded.serial.toString(),
     grant: plan.grant,
     key_id: plan.keyId,
@@ -293,7 +298,7 @@ function answer(
       id: host.id,
       address: host.address,
       port: host.port,
-      certificate_authorities: [formatPublicKeyLine(ca.hostCa.publicKey)],
+      certificate_authorities: made.authorities.map((key) => key.public_key),
     },
     record: recorded.record,
   };

@@ -20,6 +20,9 @@ import type { TrustKeys } from './trust-root.ts';
 export interface CaKeys {
   readonly userCa: UserCa;
   readonly hostCa: HostCa;
+  /** What takes the place of each when it is activated. */
+  readonly userCaNext?: UserCa;
+  readonly hostCaNext?: HostCa;
   /** Private Ed25519 JWK with a `kid`. */
   readonly tokenSigning: JWK & { kid: string };
   /** The next key for tokens and former ones. */
@@ -36,7 +39,7 @@ const MAX_KEY_BYTES = 16_384;
 const AGENT_TIMEOUT_MS = 15_000;
 
 /**
- * Opens all four; `agentSocket` stands in for an agent_socket that is not named. Throws CaError `keys` or ServerError
+ * Opens all that are named; `agentSocket` stands in for an agent_socket that is not named. Throws CaError `keys` or ServerError
  * `secret-file` naming the file and what to do.
  */
 export async function readCaKeys(
@@ -49,14 +52,36 @@ export async function readCaKeys(
   if (userCa.publicKey.blob.equals(hostCa.publicKey.blob)) {
     throw new CaError('keys', 'user CA and host CA are the same key: make two with `beacon ca init`');
   }
-  const trust = await readTrustKeys(keys, socket, [userCa.publicKey, hostCa.publicKey]);
+  const next = await readNextKeys(keys, socket);
+  const own = [userCa, hostCa, ...Object.values(next)].map(({ publicKey }) => publicKey);
+  const trust = await readTrustKeys(keys, socket, own);
+  if (hasDouble(own))
+    throw new CaError(
+      'keys',
+      'user CA, host CA and the next of each are different keys: two of them are the same; leave the next one out once it stands in place of the former',
+    );
   return {
     userCa,
     hostCa,
+    ...next,
     ...readTokenKeys(keys),
     sealing: readSealingKey(keys.sealing),
     ...(trust === undefined ? {} : { trust }),
   };
+}
+
+async function readNextKeys(
+  { user_ca_next: user, host_ca_next: host }: CaConfiguration['keys'],
+  socket: string | undefined,
+): Promise<Pick<CaKeys, 'userCaNext' | 'hostCaNext'>> {
+  return {
+    ...(user === undefined ? {} : { userCaNext: createUserCa(await openAuthority(user, 'user', socket)) }),
+    ...(host === undefined ? {} : { hostCaNext: createHostCa(await openAuthority(host, 'host', socket)) }),
+  };
+}
+
+function hasDouble(keys: readonly PublicKey[]): boolean {
+  return keys.some((key, index) => keys.findIndex((other) => isSameKey(other, key)) !== index);
 }
 
 /** The status key is opened when it is named, so that a defect shows before the first root is published. */
@@ -75,8 +100,7 @@ async function readTrustKeys(
   const status = await openAuthority(statusKey, 'trust status', socket);
   if (rootFile === undefined) return undefined;
   const root = readPublicKey(rootFile).key;
-  const all = [...others, status.publicKey, root];
-  if (all.some((key, index) => all.findIndex((other) => isSameKey(other, key)) !== index))
+  if (hasDouble([...others, status.publicKey, root]))
     throw new CaError(
       'keys',
       'user CA, host CA, trust status and trust root are four keys: two of them are the same',

@@ -6,6 +6,7 @@
 import { encodeKrl } from '@beacon/ssh/krl';
 import { fingerprint, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import type { Ca } from './ca.ts';
+import { readCaKeyRows } from './ca-key-store.ts';
 import { readCounter } from './store.ts';
 
 /** How long a list may be handed out again when nothing was revoked: only what has expired could leave it. */
@@ -19,7 +20,7 @@ export interface PublishedKrl {
 }
 
 /** A function that answers the present list. */
-export function createKrl(ca: Pick<Ca, 'store' | 'now' | 'userCa' | 'hostCa'>): () => Promise<PublishedKrl> {
+export function createKrl(ca: Pick<Ca, 'store' | 'now'>): () => Promise<PublishedKrl> {
   let kept: (PublishedKrl & { readonly madeMs: number }) | undefined;
   return async () => {
     const version = await readCounter(ca.store, 'krl');
@@ -31,10 +32,7 @@ export function createKrl(ca: Pick<Ca, 'store' | 'now' | 'userCa' | 'hostCa'>): 
 }
 
 /** The list of this moment, under this version. */
-export async function makeKrl(
-  ca: Pick<Ca, 'store' | 'now' | 'userCa' | 'hostCa'>,
-  version: bigint,
-): Promise<Buffer> {
+export async function makeKrl(ca: Pick<Ca, 'store' | 'now'>, version: bigint): Promise<Buffer> {
   const rows = await ca.store
     .selectFrom('certificates')
     .select(['serial', 'authority'])
@@ -46,7 +44,8 @@ export async function makeKrl(
     .select('public_key')
     .execute();
   const keys = revokedAuthorities.map((row) => parsePublicKeyLine(row.public_key).key);
-  const authorities = [ca.userCa.publicKey, ca.hostCa.publicKey, ...keys].filter(
+  const known = (await readCaKeyRows(ca.store)).map((row) => parsePublicKeyLine(row.public_key).key);
+  const authorities = [...known, ...keys].filter(
     (key, index, all) => all.findIndex((other) => other.blob.equals(key.blob)) === index,
   );
   return encodeKrl({

@@ -27,7 +27,15 @@ import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 import { readServices } from './services-configuration.ts';
 import { backup, recordsErase, recordsVerify, restore } from './store-commands.ts';
-import { makeKey, rootDraft, rootInit, rootSign, rotatePrepare, rotateRetire } from './trust-commands.ts';
+import {
+  makeKey,
+  rootDraft,
+  rootInit,
+  rootSign,
+  rotateLost,
+  rotatePrepare,
+  rotateRetire,
+} from './trust-commands.ts';
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;
 
@@ -46,6 +54,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   'ca root sign': rootSign,
   'ca rotate prepare': rotatePrepare,
   'ca rotate retire': rotateRetire,
+  'ca rotate lost': rotateLost,
   'ca service list': serviceList,
   'ca service check': serviceList,
   'policy check': policyCheck,

@@ -3,10 +3,10 @@ import { CHECKPOINT_TYPE, formatCheckpoint } from '@beacon/protocol/checkpoint';
 import { authorityKeys, checkpointAnswer, recordList, recordQuery } from '@beacon/protocol/http/records';
 import { FIRST_PREVIOUS } from '@beacon/protocol/record';
 import type { Route } from '@beacon/server';
-import { fingerprint, formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
 import { CompactSign, importJWK, type JWK } from 'jose';
 import { requireAuthority } from './authority.ts';
 import type { Ca } from './ca.ts';
+import { type CaKeyKind, readCaKeyRows } from './ca-key-store.ts';
 import { defineRoute } from './define-route.ts';
 
 export interface RecordRouteOptions {
@@ -50,26 +50,24 @@ export function recordRoutes(ca: Ca, options: RecordRouteOptions): readonly Rout
     defineRoute({
       method: 'GET',
       path: '/v1/ca-keys',
-      summary: 'The public keys that sign user and host certificates',
+      summary:
+        'The public keys that user and host certificates are to be believed by: the one that signs first',
       tag: 'keys',
       access: 'public',
       request: {},
       responses: { 200: { description: 'keys', schema: authorityKeys } },
       handle: async () => {
-        const revoked = new Set(
-          (await ca.store.selectFrom('authority_revocations').select('fingerprint').execute()).map(
-            (row) => row.fingerprint,
-          ),
-        );
-        const entry = (key: PublicKey) => ({
-          public_key: formatPublicKeyLine(key),
-          fingerprint: fingerprint(key),
-          state: revoked.has(fingerprint(key)) ? ('revoked' as const) : ('active' as const),
-        });
-        return {
-          status: 200,
-          body: { user: [entry(ca.userCa.publicKey)], host: [entry(ca.hostCa.publicKey)] },
-        };
+        const rows = await readCaKeyRows(ca.store);
+        const of = (kind: CaKeyKind) =>
+          rows
+            .filter((row) => row.kind === kind && row.state !== 'retired')
+            .toSorted((a, b) => Number(b.state === 'signs') - Number(a.state === 'signs'))
+            .map((row) => ({
+              public_key: row.public_key,
+              fingerprint: row.fingerprint,
+              state: row.revoked_at === null ? ('active' as const) : ('revoked' as const),
+            }));
+        return { status: 200, body: { user: of('user'), host: of('host') } };
       },
     }),
   ];

@@ -21,6 +21,7 @@ import { dirname, join, resolve } from 'node:path';
 import { createRecords, type Database, migrate, openDatabase, type RecordAnchor } from '@beacon/server';
 import { BACKUP_VERSION, type BackupTables, refuseThere, requireWhole, storeFile } from './backup.ts';
 import type { Tables, Tx } from './ca.ts';
+import { RESTORED_COUNTER } from './ca-key.ts';
 import { readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
@@ -190,6 +191,7 @@ async function renew(
         sessions_ended: sessions,
       },
     });
+    await setCounter(tx, RESTORED_COUNTER, BigInt(seq));
     return { head, serial, record: { seq, hash } };
   });
 }

@@ -7,6 +7,7 @@ import { fingerprint, formatPublicKeyLine, type PublicKey, parsePublicKeyLine } 
 import type { Caller } from './access-token.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca, Readable, Tx } from './ca.ts';
+import { readCaKeyRows } from './ca-key-store.ts';
 import { CaError } from './error.ts';
 import type { CertificateRow } from './rows.ts';
 import { bumpCounter, storedSerial } from './store.ts';
@@ -27,7 +28,9 @@ export async function revoke(
     const fresh = matching.filter((row) => row.revoked_at === null);
     if (matching.length === 0) await requireKnown(tx, request);
     if (request.by === 'public_key') await revokeSubjectKey(tx, request.value, nowMs);
-    if (request.by === 'ca_key') await revokeAuthority(tx, ca, request.value, nowMs);
+    if (request.by === 'ca_key') {
+      await revokeCaKey(tx, await findCaKey(tx, request.value), new Date(nowMs));
+    }
     const sessions =
       request.by === 'person' ? await ca.sessions.endAllOf(tx, request.value, 'revocation') : 0;
     const record = await ca.records.append(tx, {
@@ -141,21 +144,32 @@ async function revokeSubjectKey(tx: Tx, value: string, nowMs: number): Promise<v
     .execute();
 }
 
-async function revokeAuthority(tx: Tx, ca: Ca, value: string, nowMs: number): Promise<void> {
+async function findCaKey(tx: Tx, value: string): Promise<PublicKey> {
   const wanted = keyFingerprint(value);
-  const key =
-    [ca.userCa.publicKey, ca.hostCa.publicKey].find((own) => fingerprint(own) === wanted) ?? asKey(value);
-  if (key === undefined) {
-    throw new CaError(
-      'ca-key-unknown',
-      `${wanted} is no key of this CA: give the whole public key line to revoke an old one`,
-    );
-  }
-  await revokeSubjectKey(tx, value, nowMs);
+  const known = (await readCaKeyRows(tx)).find((row) => row.fingerprint === wanted);
+  const key = known === undefined ? asKey(value) : parsePublicKeyLine(known.public_key).key;
+  if (key !== undefined) return key;
+  throw new CaError(
+    'ca-key-unknown',
+    `${wanted} is no key of this CA: give the whole public key line to revoke an old one`,
+  );
+}
+
+/** The key certifies nothing more, and what it has certified is revoked with it. The list's version is for the caller to raise. */
+export async function revokeCaKey(tx: Tx, key: PublicKey, at: Date): Promise<void> {
+  const [print, nowMs] = [fingerprint(key), at.getTime()];
+  await revokeSubjectKey(tx, print, nowMs);
   await tx
     .insertInto('authority_revocations')
-    .values({ fingerprint: wanted, public_key: formatPublicKeyLine(key), revoked_at: nowMs })
+    .values({ fingerprint: print, public_key: formatPublicKeyLine(key), revoked_at: nowMs })
     .onConflict((conflict) => conflict.column('fingerprint').doNothing())
+    .execute();
+  await tx
+    .updateTable('certificates')
+    .set({ revoked_at: nowMs })
+    .where('authority', '=', print)
+    .where('revoked_at', 'is', null)
+    .where('valid_before', '>', nowMs)
     .execute();
 }
 

@@ -158,15 +158,6 @@ const findSubjectKey = prepareQuery((tx: CaDatabase, values: { fingerprint: stri
   tx.selectFrom('subject_keys').selectAll().where('fingerprint', '=', values.fingerprint),
 );
 
-const findAuthorityRevocation = prepareQuery((tx: CaDatabase, values: { fingerprint: string }) =>
-  tx.selectFrom('authority_revocations').select('fingerprint').where('fingerprint', '=', values.fingerprint),
-);
-
-/** Whether the CA's key with this fingerprint is revoked. */
-export async function isRevokedAuthority(tx: QueriedStore, fingerprint: string): Promise<boolean> {
-  return (await findAuthorityRevocation(tx, { fingerprint })).rows.length > 0;
-}
-
 const findHostRow = prepareQuery((store: CaDatabase, values: { id: string }) =>
   store.selectFrom('hosts').selectAll().where('id', '=', values.id),
 );

@@ -1,18 +1,11 @@
 /**
  * Which keys may be certified for whom: a key belongs for good to the first who had it certified, a revoked one to nobody,
- * the CA's own keys to no person and no host, and a revoked CA key certifies nothing more.
+ * the CA's own keys to no person and no host.
  */
 import { fingerprint } from '@beacon/ssh/public-key';
 import type { Ca, Tx } from './ca.ts';
 import { CaError } from './error.ts';
-import { claimSubjectKey, isRevokedAuthority } from './store.ts';
-
-/** Throws CaError `ca-key-revoked` when the CA's key with this fingerprint is revoked. */
-export async function requireAuthorityInUse(tx: Tx, authority: string): Promise<void> {
-  if (await isRevokedAuthority(tx, authority)) {
-    throw new CaError('ca-key-revoked', "this CA's key is revoked: its operator must make a new one");
-  }
-}
+import { claimSubjectKey } from './store.ts';
 
 /** Makes the key the owner's (a person, or `host/<id>`). Throws CaError `key-in-use` or `key-revoked`. */
 export async function requireKeyOf(
@@ -21,7 +14,9 @@ export async function requireKeyOf(
   key: string,
   owner: string,
 ): Promise<void> {
-  const own = [ca.userCa, ca.hostCa].some(({ publicKey }) => fingerprint(publicKey) === key);
+  const own = [...ca.userCa.opened, ...ca.hostCa.opened].some(
+    ({ publicKey }) => fingerprint(publicKey) === key,
+  );
   const claim = own ? 'taken' : await claimSubjectKey(tx, key, owner);
   if (claim === 'taken')
     throw new CaError('key-in-use', 'this key is in use by somebody else: make a new one');

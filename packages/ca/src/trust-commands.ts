@@ -1,9 +1,10 @@
-/** `ca key`, `ca root init|draft|sign`: keys, and the trust root before it is published. */
+/** `ca key`, `ca root init|draft|sign`, `ca rotate prepare|retire|lost`: keys, and the trust root before it is published. */
 import { parseArgs } from 'node:util';
 import type { TrustRoot } from '@beacon/protocol/trust';
 import { fingerprint, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { DEFAULT_CONFIGURATION, print, printJson, read, talk, usage } from './arguments.ts';
 import type { KeyKind } from './keys.ts';
+import { loseCaKey } from './lost-key.ts';
 import { draftRoot, makeKeyFile, signRoot } from './trust-documents.ts';
 
 const kinds: Readonly<Record<string, KeyKind>> = { user: 'user', host: 'host', status: 'trust status' };
@@ -114,20 +115,51 @@ export async function rotatePrepare(argv: readonly string[]): Promise<number> {
   if (values.json) return printJson({ key: made, root: describe(root) });
   show(root);
   talk(
-    `Sign and publish ${values.out}, wait for the hosts (beacon ca rotate status), then: beacon ca rotate activate ${file}.pub\n`,
+    `Name the key in ca.yaml below keys, and restart the CA; it signs with it only when it is activated:\n  ${kind}_ca_next: { file: ${file}, passphrase_file: ${made.passphraseFile} }\nSign and publish ${values.out}, wait for the hosts (beacon ca rotate status), then: beacon ca rotate activate ${file}.pub\n`,
   );
   return 0;
 }
 
-/** A root that names the keys in use alone. */
+/** A root without the keys that signed before. */
 export async function rotateRetire(argv: readonly string[]): Promise<number> {
-  const { values } = read(argv, 0, ['out', 'config']);
+  const { values } = read(argv, 0, ['out', 'config'], ['now']);
   if (values.out === undefined)
     throw usage('--out is missing: where shall the draft go?', 'ca rotate retire');
-  return rootDraft([
-    ...['--out', values.out, '--config', values.config ?? DEFAULT_CONFIGURATION],
-    ...(values.json ? ['--json'] : []),
-  ]);
+  const root = await draftRoot(
+    {
+      configurationFile: values.config ?? DEFAULT_CONFIGURATION,
+      out: values.out,
+      logins: [],
+      userCa: [],
+      hostCa: [],
+      retire: values.now ? 'now' : 'ready',
+    },
+    new Date(),
+  );
+  if (values.json) return printJson(describe(root));
+  show(root);
+  talk(
+    `Sign ${values.out}, then: beacon ca root publish ${values.out}${values.now ? ' --now, which revokes the keys that it leaves out' : ''}\n`,
+  );
+  return 0;
+}
+
+/** Says of the key that signs that nobody has it any more, so that the next start takes another. */
+export async function rotateLost(argv: readonly string[]): Promise<number> {
+  const { values } = read(argv, 0, ['for', 'reason', 'config']);
+  const { for: kind, reason } = values;
+  if ((kind !== 'user' && kind !== 'host') || reason === undefined)
+    throw usage('say --for user or host, and --reason', 'ca rotate lost');
+  const done = await loseCaKey(
+    { configurationFile: values.config ?? DEFAULT_CONFIGURATION, kind, reason },
+    () => new Date(),
+  );
+  if (values.json) return printJson(done);
+  print(`${done.key}\n`);
+  talk(
+    `It signs no more. Name another as keys.${kind}_ca and start the CA, which takes that one; then publish a root that names it.\n`,
+  );
+  return 0;
 }
 
 function describe(root: TrustRoot) {

@@ -15,9 +15,11 @@ import {
 import { handoverMessage, TRUST_HANDOVER_NAMESPACE } from '@beacon/protocol/trust-handover';
 import { migrationState, openDatabase, readSecretFile } from '@beacon/server';
 import { formatPrivateKey, generateKey, openPrivateKey } from '@beacon/ssh/key';
-import { fingerprint, formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
+import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { formatMessageSignature, signMessage } from '@beacon/ssh/sshsig';
 import type { Tables } from './ca.ts';
+import { describeHold, readHold } from './ca-key-hold.ts';
+import { type CaKeyKind, type KnownKey, readCaKeyRows } from './ca-key-store.ts';
 import { readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
@@ -62,41 +64,90 @@ export interface DraftRequest {
   readonly hosts?: string;
   /** Those of the root before when empty. */
   readonly logins: readonly string[];
-  /** `.pub` files of keys that hosts shall trust beside those in use. */
+  /** `.pub` files of keys that hosts shall trust beside those of the root before. */
   readonly userCa: readonly string[];
   readonly hostCa: readonly string[];
+  /** Leaves former keys out: `ready` when nothing depends on them, `now` at once. */
+  readonly retire?: 'ready' | 'now';
 }
 
-/** Writes the next root, unsigned, into `out`. Throws CaError, ServerError, or ProtocolError for a bad pattern or login. */
+/**
+ * Writes the next root, unsigned, into `out`: it names the keys of the root before, those of `ca.yaml`, and none that is
+ * revoked. Throws CaError (`rotation-waits`), ServerError, or ProtocolError for a bad pattern or login.
+ */
 export async function draftRoot(request: DraftRequest, now: Date): Promise<TrustRoot> {
   const configuration = readCaConfiguration(request.configurationFile);
   const keys = await readCaKeys(configuration.keys);
   const { status } = requireTrust(keys);
-  const before = await readPublished(readStore(configuration.store));
-  const lines = (own: PublicKey, files: readonly string[]) => [
-    ...new Set([own, ...files.map((file) => readPublicKey(file).key)].map((key) => formatPublicKeyLine(key))),
-  ];
+  const { before, known, holds } = await readPublished(readStore(configuration.store), now);
+  const lines = (kind: CaKeyKind, files: readonly string[]) => {
+    const opened = kind === 'user' ? [keys.userCa, keys.userCaNext] : [keys.hostCa, keys.hostCaNext];
+    const own = opened.flatMap((key) => (key === undefined ? [] : [formatPublicKeyLine(key.publicKey)]));
+    const added = files.map((file) => formatPublicKeyLine(readPublicKey(file).key));
+    const former = (kind === 'user' ? before?.userCa : before?.hostCa) ?? [];
+    return chooseKeys(known, request.retire === undefined ? [...own, ...former] : own, {
+      kind,
+      added,
+      leaves: request.retire === undefined ? ['retired'] : ['former', 'retired'],
+    });
+  };
   const root: TrustRoot = {
     version: (before?.version ?? 0) + 1,
     issued: now,
     expires: new Date(now.getTime() + ROOT_LIFE_MS),
     hosts: request.hosts ?? before?.hosts ?? ANY_HOST,
     logins: request.logins.length > 0 ? [...request.logins] : (before?.logins ?? [FIRST_LOGIN]),
-    userCa: lines(keys.userCa.publicKey, request.userCa),
-    hostCa: lines(keys.hostCa.publicKey, request.hostCa),
+    userCa: lines('user', request.userCa),
+    hostCa: lines('host', request.hostCa),
     statusKey: formatPublicKeyLine(status.publicKey),
   };
+  if (request.retire === 'ready')
+    for (const { key, why } of holds)
+      if (![...root.userCa, ...root.hostCa].includes(key.public_key))
+        throw new CaError(
+          'rotation-waits',
+          `${key.fingerprint}, a key of the ${key.kind} CA, cannot go yet: ${why}; wait, or if it was stolen say --now`,
+        );
   writeNew(request.out, formatTrustRoot(root), 0o644);
   return root;
 }
 
-async function readPublished(place: ReturnType<typeof readStore>): Promise<TrustRoot | undefined> {
-  if ('file' in place && !existsSync(place.file)) return undefined;
+/** The key that signs, then the others, none twice; without what is revoked or left. */
+function chooseKeys(
+  known: readonly KnownKey[],
+  own: readonly string[],
+  { kind, added, leaves }: { kind: CaKeyKind; added: readonly string[]; leaves: readonly string[] },
+): string[] {
+  const rows = known.filter((row) => row.kind === kind);
+  const signs = rows.filter(({ state }) => state === 'signs').map((row) => row.public_key);
+  const left = rows.filter(({ state }) => leaves.includes(state)).map((row) => row.public_key);
+  const revoked = rows.filter((row) => row.revoked_at !== null).map((row) => row.public_key);
+  const chosen = [...signs, ...own.filter((line) => !left.includes(line)), ...added];
+  return [...new Set(chosen)].filter((line) => !revoked.includes(line));
+}
+
+interface Published {
+  readonly before: TrustRoot | undefined;
+  readonly known: readonly KnownKey[];
+  /** Why a key has to stay, for those that have to. */
+  readonly holds: readonly { readonly key: KnownKey; readonly why: string }[];
+}
+
+async function readPublished(place: ReturnType<typeof readStore>, now: Date): Promise<Published> {
+  const nothing = { before: undefined, known: [], holds: [] };
+  if ('file' in place && !existsSync(place.file)) return nothing;
   const store = openDatabase<Tables>({ ...place, readOnly: true });
   try {
-    if ((await migrationState(store, ...migrations)) !== 'all') return undefined;
+    if ((await migrationState(store, ...migrations)) !== 'all') return nothing;
     const row = await readLatestRoot(store);
-    return row === undefined ? undefined : parseTrustRoot(Buffer.from(row.document));
+    const known = await readCaKeyRows(store);
+    const holds: { key: KnownKey; why: string }[] = [];
+    for (const key of known) {
+      const hold = key.state === 'former' ? await readHold(store, key, now) : undefined;
+      if (hold !== undefined) holds.push({ key, why: describeHold(hold) });
+    }
+    const before = row === undefined ? undefined : parseTrustRoot(Buffer.from(row.document));
+    return { before, known, holds };
   } finally {
     await store.destroy();
   }

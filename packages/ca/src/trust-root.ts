@@ -20,8 +20,12 @@ import type { Signer } from '@beacon/ssh/signature';
 import { verifyMessage } from '@beacon/ssh/sshsig';
 import type { Caller } from './access-token.ts';
 import { requireAuthority } from './authority.ts';
-import type { Ca } from './ca.ts';
+import type { Ca, Tx } from './ca.ts';
+import { describeHold, readHold } from './ca-key-hold.ts';
+import { type CaKeyKind, type KnownKey, noteNamed, readCaKeyRows } from './ca-key-store.ts';
 import { CaError } from './error.ts';
+import { revokeCaKey } from './revoke.ts';
+import { bumpCounter } from './store.ts';
 import { insertRoot, readLatestRoot, type TrustRootRow } from './trust-store.ts';
 import { write } from './write.ts';
 
@@ -48,7 +52,7 @@ export function requireTrust(ca: { readonly trust?: TrustKeys | undefined }): Tr
 
 /**
  * Publishes a root. Throws CaError: denied without `ca.rotate`; `trust-root-refused` (malformed, signature, expired, not
- * for this CA), `trust-root-version`, `trust-root-handover`.
+ * for this CA), `trust-root-version`, `trust-root-handover`, `rotation-waits`.
  */
 export async function publishRoot(
   ca: Ca,
@@ -60,11 +64,18 @@ export async function publishRoot(
   const trust = requireTrust(ca);
   const bytes = Buffer.from(request.document);
   const root = readSignedRoot(request, trust.root);
-  requireUsable(ca, trust, root);
+  requireUsable(ca, root);
   return write(ca, caller, async (tx) => {
     const before = await readLatestRoot(tx);
     requireNext(before, root);
     requireHandover(before, trust.root, request, bytes);
+    const known = await readCaKeyRows(tx);
+    requireOwnKeys(trust, root, known);
+    const left = leftOut(root, known);
+    if (request.now !== true) await requireNothingHeld(ca, tx, left);
+    const revoked = request.now === true ? left.filter(({ since }) => since > 0) : [];
+    for (const key of revoked) await revokeCaKey(tx, parseKey(key.public_key), ca.now());
+    if (revoked.length > 0) await bumpCounter(tx, 'krl');
     const record = await ca.records.append(tx, {
       kind: 'trust-root-published',
       person: caller.person,
@@ -76,6 +87,8 @@ export async function publishRoot(
         user_ca: root.userCa.map(fingerprintOf),
         host_ca: root.hostCa.map(fingerprintOf),
         status_key: fingerprintOf(root.statusKey),
+        left_out: left.map((key) => key.fingerprint),
+        revoked: revoked.map((key) => key.fingerprint),
         source: await ca.records.hide(tx, ip, caller.person),
       },
     });
@@ -88,8 +101,48 @@ export async function publishRoot(
       record_seq: record.seq,
       record_hash: record.hash,
     });
+    await noteNamed(tx, namedKeys(root, { record_seq: record.seq, record_hash: record.hash }));
     return { version: root.version, record: { seq: record.seq, hash: record.hash } };
   });
+}
+
+function namedKeys(root: TrustRoot, record: { readonly record_seq: number; readonly record_hash: string }) {
+  const of = (kind: CaKeyKind, lines: readonly string[]) =>
+    lines.map((line) => ({ kind, fingerprint: fingerprintOf(line), public_key: line, ...record }));
+  return [...of('user', root.userCa), ...of('host', root.hostCa)];
+}
+
+/** What hosts trust until now and this root does not name. */
+function leftOut(root: TrustRoot, known: readonly KnownKey[]): readonly KnownKey[] {
+  return known.filter(
+    ({ state, kind, public_key: line }) =>
+      state !== 'retired' && !(kind === 'user' ? root.userCa : root.hostCa).includes(line),
+  );
+}
+
+/** Throws CaError `rotation-waits` while something that is right depends on a key that would go. */
+async function requireNothingHeld(ca: Ca, tx: Tx, left: readonly KnownKey[]): Promise<void> {
+  for (const key of left) {
+    const hold = await readHold(tx, key, ca.now());
+    if (hold === undefined) continue;
+    throw new CaError(
+      'rotation-waits',
+      `the root leaves out ${key.fingerprint}, a key of the ${key.kind} CA, and ${describeHold(hold)}; wait, or if the key was stolen publish with --now, which revokes it`,
+      { denial: { until: hold.until?.toISOString() ?? null, hosts: hold.hosts.slice(0, 1_000) } },
+    );
+  }
+}
+
+/** Throws CaError `trust-root-refused` for a root by which hosts could not go on with this CA. */
+function requireOwnKeys(trust: TrustKeys, root: TrustRoot, known: readonly KnownKey[]): void {
+  for (const { kind, state, fingerprint: print, public_key: line, revoked_at: revokedAt } of known) {
+    const isNamed = (kind === 'user' ? root.userCa : root.hostCa).includes(line);
+    if (isNamed && revokedAt !== null) throw refused(`${kind}_ca names ${print}, which is revoked`);
+    if (!isNamed && revokedAt === null && state === 'signs')
+      throw refused(`hosts could not go on with this CA: ${kind}_ca lacks ${print}, the key that signs`);
+  }
+  if (!isSameKey(parseKey(root.statusKey), trust.status.publicKey))
+    throw refused("hosts could not go on with this CA: status_key is not this CA's");
 }
 
 /** The document, its signature verified. Throws CaError `trust-root-refused`. */
@@ -126,8 +179,8 @@ function requireSigner(
     throw refused(`${what} is signed by ${fingerprint(signer)}, not by the root key ${fingerprint(key)}`);
 }
 
-/** What hosts would refuse at once, or what would lock this CA out of them. */
-function requireUsable(ca: Ca, trust: TrustKeys, root: TrustRoot): void {
+/** What hosts would refuse at once. */
+function requireUsable(ca: Ca, root: TrustRoot): void {
   const nowMs = ca.now().getTime();
   const [issuedMs, expiresMs] = [root.issued.getTime(), root.expires.getTime()];
   if (expiresMs <= nowMs) throw refused(`it expired at ${root.expires.toISOString()}`);
@@ -135,15 +188,7 @@ function requireUsable(ca: Ca, trust: TrustKeys, root: TrustRoot): void {
     throw refused(`it was issued in the future, at ${root.issued.toISOString()}`);
   if (expiresMs - issuedMs > LONGEST_LIFE_MS) throw refused('it lives longer than a year');
   if (root.logins.length === 0) throw refused('it names no login');
-  const named = (lines: readonly string[], key: PublicKey) =>
-    lines.some((line) => isSameKey(parseKey(line), key));
-  const missing = [
-    ...(named(root.userCa, ca.userCa.publicKey) ? [] : ["user_ca lacks this CA's user key"]),
-    ...(named(root.hostCa, ca.hostCa.publicKey) ? [] : ["host_ca lacks this CA's host key"]),
-    ...(named([root.statusKey], trust.status.publicKey) ? [] : ["status_key is not this CA's"]),
-  ];
   for (const line of [...root.userCa, ...root.hostCa]) parseKey(line);
-  if (missing.length > 0) throw refused(`hosts could not go on with this CA: ${missing.join(', ')}`);
 }
 
 function parseKey(line: string): PublicKey {

@@ -46,7 +46,7 @@ export interface TrustStatusSource {
   current(): Promise<PublishedStatus | undefined>;
 }
 
-type Needed = Pick<Ca, 'store' | 'commit' | 'now' | 'userCa' | 'hostCa' | 'trust'>;
+type Needed = Pick<Ca, 'store' | 'commit' | 'now' | 'trust'>;
 
 export function createTrustStatus(ca: Needed): TrustStatusSource {
   const { trust } = ca;

@@ -32,7 +32,7 @@ test('a report says what the host is, and is recorded when that changes, not eac
   const first = await machine.report();
   expect([first.status, first.body]).toEqual([
     200,
-    { head: machine.head, contract_known: true, clock_off_seconds: 0 },
+    { head: machine.head, contract_known: true, clock_off_seconds: 0, renew: false },
   ]);
   expect((await machine.report()).status).toBe(200);
   expect((await machine.report({ trust: { root: 2, status: 9 } })).status).toBe(200);

@@ -4,6 +4,7 @@ import { handoverMessage, TRUST_HANDOVER_NAMESPACE } from '@beacon/protocol/trus
 import { formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
 import type { Signer } from '@beacon/ssh/signature';
 import { formatMessageSignature, signMessage } from '@beacon/ssh/sshsig';
+import type { CaKeys } from '../src/keys.ts';
 import { type LoggedIn, makeKeys, newSigner, type Reply, SmallCa, type SmallCaOptions } from './small-ca.ts';
 
 export interface TrustLab {
@@ -14,9 +15,13 @@ export interface TrustLab {
   readonly status: Signer;
 }
 
-export async function startTrustLab(options: SmallCaOptions = {}): Promise<TrustLab> {
+/** `more`: keys beside those in use. */
+export async function startTrustLab(
+  options: SmallCaOptions = {},
+  more: Partial<CaKeys> = {},
+): Promise<TrustLab> {
   const [root, status] = [newSigner(), newSigner()];
-  const keys = { ...(await makeKeys()), trust: { root: root.publicKey, status } };
+  const keys = { ...(await makeKeys()), trust: { root: root.publicKey, status }, ...more };
   const ca = await SmallCa.start({ quiet: true, keys, ...options });
   return { ca, ada: await ca.login('ada'), root, status };
 }
@@ -56,7 +61,7 @@ export async function handOver(from: Signer, to: PublicKey, document: string): P
 export async function publish(
   lab: TrustLab,
   document = draw(lab),
-  parts: { signature?: string; handover?: string; who?: LoggedIn } = {},
+  parts: { signature?: string; handover?: string; who?: LoggedIn; now?: boolean } = {},
 ): Promise<Reply> {
   const { who = lab.ada, handover } = parts;
   const signature = parts.signature ?? (await signText(lab.root, document));
@@ -65,5 +70,6 @@ export async function publish(
     document,
     signature,
     ...(handover === undefined ? {} : { handover }),
+    ...(parts.now === undefined ? {} : { now: parts.now }),
   });
 }

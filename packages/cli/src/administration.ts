@@ -13,6 +13,7 @@ import type { AddHostOptions, ChangeOptions } from './hosts.ts';
 import type { TailOptions } from './records.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { ActivateOptions } from './rotation.ts';
+import type { PublishOptions } from './trust-root.ts';
 
 export function addCa(program: Command, context: Context, finish: Finish): void {
   const ca = program.command('ca').description('administer the certificate authority');
@@ -52,8 +53,9 @@ function addTrustRoot(ca: Command, context: Context, finish: Finish): void {
       'give the CA a signed trust root: FILE with FILE.sig, and FILE.handover where the key is new',
     )
     .argument('<file>', 'the document')
+    .option('--now', 'revoke the CA keys that it leaves out, whatever depends on them', false)
     .option(...JSON_OPTION)
-    .action(async (file: string, options: Json) =>
+    .action(async (file: string, options: PublishOptions) =>
       finish(await (await import('./trust-root.ts')).publishTrustRoot(context, file, options)),
     );
 }
@@ -68,14 +70,16 @@ function addRotation(ca: Command, context: Context, finish: Finish): void {
   );
   rotate
     .command('status')
-    .description('which keys the newest trust root names, and which hosts lack them')
+    .description(
+      'which keys hosts trust or shall trust, which hosts lack them, and what depends on former ones',
+    )
     .option(...JSON_OPTION)
     .action(async (options: Json) =>
       finish(await (await import('./rotation.ts')).showRotation(context, options)),
     );
   rotate
     .command('activate')
-    .description('say that the next key may be taken into use; refused while hosts seen within a day lack it')
+    .description('let the CA sign with the next key; refused while hosts seen within a day lack it')
     .argument('<key>', 'its .pub file, or its fingerprint SHA256:…')
     .option('--without <host>', 'a host that is left behind; may be repeated', collect, [])
     .option(...REASON_OPTION)
@@ -83,7 +87,13 @@ function addRotation(ca: Command, context: Context, finish: Finish): void {
     .action(async (key: string, options: ActivateOptions) =>
       finish(await (await import('./rotation.ts')).activateKey(context, key, options)),
     );
-  forward(rotate, ['ca', 'rotate', 'retire'], 'draw up a root that names the keys in use alone', finish);
+  forward(rotate, ['ca', 'rotate', 'retire'], 'draw up a root without the keys that signed before', finish);
+  forward(
+    rotate,
+    ['ca', 'rotate', 'lost'],
+    'say that nobody has the key that signs, so that a start takes another',
+    finish,
+  );
 }
 
 function addHosts(ca: Command, context: Context, finish: Finish): void {

@@ -5,11 +5,16 @@ import { type Context, openCa } from './context.ts';
 import { CliError } from './error.ts';
 import { reason } from './private-file.ts';
 
+export interface PublishOptions {
+  readonly now: boolean;
+  readonly json: boolean;
+}
+
 /** Sends the exact text of `file` with its signatures. Throws CliError `file-unreadable`, or what the CA answers. */
 export async function publishTrustRoot(
   context: Context,
   file: string,
-  options: { readonly json: boolean },
+  options: PublishOptions,
 ): Promise<number> {
   const handover = await readIfThere(`${file}.handover`);
   const root: PublishedRoot = {
@@ -18,7 +23,7 @@ export async function publishTrustRoot(
     ...(handover === undefined ? {} : { handover }),
   };
   const { api } = await openCa(context);
-  const version = await api.publishTrustRoot(root);
+  const version = await api.publishTrustRoot(options.now ? { ...root, now: true } : root);
   if (options.json) context.terminal.json({ version });
   else context.terminal.out(`Trust root ${version} is published.`);
   return 0;

@@ -86,10 +86,12 @@ describe('host tokens and trust roots through the API', () => {
   it('shows which hosts lack a key, and activates one by its file or fingerprint', async () => {
     const key = `SHA256:${'A'.repeat(43)}`;
     const shown = await run('ca rotate status');
-    expect(shown.stdout).toMatch(new RegExp(`user +${key} +waiting +2 +build-03`));
-    expect(shown.stdout).toMatch(/in use/);
+    expect(shown.stdout).toMatch(new RegExp(`user +${key} +next +build-03`));
+    expect(shown.stdout).toMatch(/user +\S+ +signs/);
+    expect(shown.stdout).toMatch(new RegExp(`host +${key} +former +renewal by build-04`));
+    expect(shown.stderr).toContain('build-09');
     const done = await run(`ca rotate activate ${key} --without build-03 --reason yearly`);
-    expect(done).toMatchObject({ status: 0, stdout: `${key} may be taken into use.\n` });
+    expect(done).toMatchObject({ status: 0, stdout: `The CA signs with ${key}.\n` });
     expect(ca.bodies.at(-1)).toEqual({ v: 1, key, without: ['build-03'], reason: 'yearly' });
     expect((await run(`ca rotate activate ${key} --without BUILD --reason x`)).status).toBe(64);
     expect((await run('ca rotate activate none.pub --reason x')).status).toBe(66);

@@ -62,10 +62,10 @@ export interface CaApi {
   certificate(serial: bigint): Promise<CertificateEntry>;
   decide(request: Omit<DecisionRequest, 'v'>): Promise<Decision>;
   revoke(request: RevocationRequest): Promise<Revocation>;
-  /** Answers the version that is published now. */
-  publishTrustRoot(root: PublishedRoot): Promise<number>;
-  /** The CA keys that the newest root names, and the hosts that do not trust them yet. */
-  rotation(): Promise<readonly RotatingKey[]>;
+  /** Answers the version that is published now. `now`: CA keys that it leaves out are revoked. */
+  publishTrustRoot(root: PublishedRoot & { readonly now?: boolean }): Promise<number>;
+  /** The CA keys that hosts may trust, the hosts that do not trust them yet, and what depends on former ones. */
+  rotation(): Promise<Rotation>;
   activateKey(request: Omit<ActivationRequest, 'v'>): Promise<RecordReference>;
   records(query: Readonly<Record<string, string>>): Promise<RecordPage>;
   /** Public, as are the next two. */
@@ -89,14 +89,30 @@ export interface MadeHostToken {
   readonly expires: Date;
 }
 
+export interface Rotation {
+  /** The version of the newest trust root. */
+  readonly root: number;
+  readonly keys: readonly RotatingKey[];
+  /** Enabled hosts that reported nothing within a day. */
+  readonly unseen: readonly string[];
+}
+
 export interface RotatingKey {
   /** `user` or `host`. */
   readonly kind: string;
   readonly fingerprint: string;
+  /** `next`, `signs` or `former`. */
+  readonly state: string;
   readonly inUse: boolean;
+  /** Whether the CA has its private half. */
+  readonly opened: boolean;
+  readonly revoked: boolean;
   /** The first of the roots that name it without a gap. */
   readonly since: number;
   readonly waiting: readonly { readonly id: string; readonly root: number; readonly seen: Date }[];
+  /** Of a former key: when the last certificate of a person ends, and the hosts whose certificate is of it. */
+  readonly heldUntil: Date | undefined;
+  readonly heldBy: readonly string[];
 }
 
 export interface HostToken {
@@ -186,18 +202,7 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
         1,
         Number.MAX_SAFE_INTEGER,
       ),
-    rotation: async () =>
-      (await get('/v1/rotation', 'the rotation')).objects('keys').map((key) => ({
-        kind: key.text('kind', 4),
-        fingerprint: key.text('fingerprint', 50),
-        inUse: key.boolean('in_use'),
-        since: key.integer('since', 1),
-        waiting: key.objects('waiting').map((host) => ({
-          id: host.name('id', 'host'),
-          root: host.integer('root', 0),
-          seen: host.time('seen'),
-        })),
-      })),
+    rotation: async () => readRotation(await get('/v1/rotation', 'the rotation')),
     activateKey: async (request) =>
       readRecordReference((await post('/v1/rotation', request, 'the activation')).object('record')),
     records: async (query) => {
@@ -208,6 +213,29 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
     authorityKeys: async () => readAuthorityKeys(read(await ofPublic('/v1/ca-keys'), 'the CA keys')),
     checkpoint: async () => read(await ofPublic('/v1/checkpoint'), 'the checkpoint').text('checkpoint'),
     revocationList: async () => (await ofPublic('/v1/krl', MAX_KRL_BYTES)).body,
+  };
+}
+
+function readRotation(answer: Answer): Rotation {
+  return {
+    root: answer.integer('root', 1),
+    keys: answer.objects('keys').map((key) => ({
+      kind: key.text('kind', 4),
+      fingerprint: key.text('fingerprint', 50),
+      state: key.text('state', 8),
+      inUse: key.boolean('in_use'),
+      opened: key.boolean('opened'),
+      revoked: key.boolean('revoked'),
+      since: key.integer('since', 1),
+      waiting: key.objects('waiting').map((host) => ({
+        id: host.name('id', 'host'),
+        root: host.integer('root', 0),
+        seen: host.time('seen'),
+      })),
+      heldUntil: key.has('held_until') ? key.time('held_until') : undefined,
+      heldBy: key.texts('held_by', 64),
+    })),
+    unseen: answer.texts('unseen', 64),
   };
 }
 

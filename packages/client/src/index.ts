@@ -33,6 +33,7 @@ export {
   type HostTokenWish,
   type MadeHostToken,
   type RotatingKey,
+  type Rotation,
 } from './ca-api.ts';
 export { type CertificateWish, type ObtainedCertificate, obtainCertificate } from './certificate.ts';
 export { fetchJwks, verifyCheckpoint } from './checkpoint.ts';

@@ -37,6 +37,7 @@ export interface SmallCa {
 
 const PERSON = 'github:583231';
 const NEXT_KEY = `SHA256:${'A'.repeat(43)}`;
+const rotating = { kind: 'user', opened: true, revoked: false, held_until: null, held_by: [] };
 const TOKEN_ID = `0${'1'.repeat(25)}`;
 
 export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallCa> {
@@ -175,15 +176,34 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
         return {
           root: 2,
           keys: [
-            { kind: 'user', fingerprint: fingerprint(userCa.publicKey), in_use: true, since: 1, waiting: [] },
             {
-              kind: 'user',
+              ...rotating,
+              fingerprint: fingerprint(userCa.publicKey),
+              state: 'signs',
+              in_use: true,
+              since: 1,
+              waiting: [],
+            },
+            {
+              ...rotating,
               fingerprint: NEXT_KEY,
+              state: 'next',
               in_use: false,
               since: 2,
               waiting: [{ id: 'build-03', root: 1, seen: startedAt.toISOString() }],
             },
+            {
+              ...rotating,
+              kind: 'host',
+              fingerprint: NEXT_KEY,
+              state: 'former',
+              in_use: false,
+              since: 1,
+              waiting: [],
+              held_by: ['build-04'],
+            },
           ],
+          unseen: ['build-09'],
         };
       case 'POST /v1/rotation':
         return { record: record('rotation-activated') };

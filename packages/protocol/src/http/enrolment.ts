@@ -120,6 +120,9 @@ export const reportRequest = z
     trust: z
       .strictObject({ root: z.int().min(0), status: z.int().min(0) })
       .meta({ description: 'the versions in force on the host; 0: none' }),
+    certificate: serial
+      .optional()
+      .meta({ description: 'of the host certificate that sshd shows; absent: not looked at' }),
     contract: z
       .strictObject({
         sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -136,7 +139,15 @@ export const reportRequest = z
   .meta({ id: 'HostReport' });
 
 export const reportAnswer = z
-  .strictObject({ head, contract_known: z.boolean(), clock_off_seconds: z.int() })
+  .strictObject({
+    head,
+    contract_known: z.boolean(),
+    clock_off_seconds: z.int(),
+    renew: z.boolean().meta({
+      description:
+        'true: renew the host certificate now, for it is of a CA key that goes, or revoked with one',
+    }),
+  })
   .meta({ id: 'ReportedHost' });
 
 export const reportedHosts = z

@@ -37,7 +37,13 @@ export const publishedStatus = z
   .meta({ id: 'TrustStatus', description: 'the revocation list it names is at /v1/krl' });
 
 export const rootPublication = z
-  .strictObject({ v: z.literal(1), ...rootMembers })
+  .strictObject({
+    v: z.literal(1),
+    ...rootMembers,
+    now: z.boolean().optional().meta({
+      description: 'true: CA keys that it leaves out are revoked, whatever depends on them still',
+    }),
+  })
   .meta({ id: 'TrustRootPublication' });
 export const rootPublished = z
   .strictObject({ version: z.int().min(1), record: recordReference })
