@@ -6,10 +6,12 @@ import { readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
 import { statOf } from './facts.ts';
 import { defect, type Finding, note, WRITABLE_BY_OTHERS } from './finding.ts';
+import { readFloors } from './install-trust.ts';
 import type { Machine } from './machine.ts';
 import {
   readTrustFolder,
   requireFresh,
+  requireNotBelow,
   userCaFile,
   type VerifiedTrust,
   verifyTrust,
@@ -20,7 +22,7 @@ const WARN_AT = 0.75;
 
 export function checkTrust(
   machine: Machine,
-  noted: Note,
+  noted: Pick<Note, 'host' | 'login' | 'rootKey' | 'ca'>,
   now: Date,
 ): { readonly trust: VerifiedTrust | undefined; readonly findings: Finding[] } {
   const current = join(TRUST_FOLDER, 'current');
@@ -102,23 +104,14 @@ function trustFileFindings(
   return findings;
 }
 
-/** The newest documents that a gate of this host has used. */
-function floorFindings(machine: Machine, { root, status }: VerifiedTrust, remedy: string): Finding[] {
-  const text = readIfThere(machine.at('/var/lib/beacon/trust-floor.json'))?.toString('utf8') ?? '';
-  const [, atLeast] = /"root":(\d+)/.exec(text) ?? [];
-  const [, atLeastStatus] = /"status":(\d+)/.exec(text) ?? [];
-  if (atLeast === undefined || atLeastStatus === undefined) return [];
-  const isOlder =
-    root.version < Number(atLeast) ||
-    (root.version === Number(atLeast) && status.version < Number(atLeastStatus));
-  return isOlder
-    ? [
-        defect(
-          'trust-went-back',
-          'trust documents',
-          `the gate has used root ${atLeast} and status ${atLeastStatus} already`,
-          `find out who put older ones there; then ${remedy}`,
-        ),
-      ]
-    : [];
+/** What was in force once, or used by a gate of this host, is not fallen behind. */
+function floorFindings(machine: Machine, trust: VerifiedTrust, remedy: string): Finding[] {
+  try {
+    for (const floor of readFloors(machine)) requireNotBelow(floor, trust);
+    return [];
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    const how = `find out who put older ones there; then ${remedy}`;
+    return [defect(error.code, 'trust documents', error.message, how)];
+  }
 }

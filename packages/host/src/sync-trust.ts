@@ -54,11 +54,13 @@ export async function syncTrust(
 ): Promise<SyncedTrust> {
   const ca = requireCa(wish);
   const present = readPresent(machine, wish);
-  const known = present === undefined ? undefined : { files: present.files, tags: readTags(machine) };
+  const known =
+    present === undefined ? undefined : { files: present.files, tags: readTags(machine, present) };
   const fetched = await fetchTrust(outside, ca, known);
   if (fetched === undefined) {
     const unchanged = requirePresent(present);
     requireFresh(unchanged, outside.now());
+    for (const floor of readFloors(machine)) requireNotBelow(floor, unchanged);
     return { trust: unchanged, version: trustVersion(unchanged), changed: false };
   }
   const next = verifyTrust(await followKey(outside, wish, fetched, present), wish);
@@ -72,10 +74,8 @@ export async function syncTrust(
       if (now !== undefined) requireNotOlder(now, next);
       for (const floor of readFloors(machine)) requireNotBelow(floor, next);
       for (const _step of installTrust(machine, next));
-      placeFile(machine.at(TAGS), Buffer.from(`${JSON.stringify(fetched.tags)}\n`), 0o600, {
-        uid: 0,
-        gid: 0,
-      });
+      const tags = JSON.stringify({ of: trustVersion(next), ...fetched.tags });
+      placeFile(machine.at(TAGS), Buffer.from(`${tags}\n`), 0o600, { uid: 0, gid: 0 });
       return Promise.resolve();
     },
     patienceMs,
@@ -95,12 +95,13 @@ export function readPresent(machine: Machine, wish: Wish): VerifiedTrust | undef
   }
 }
 
-/** The tags of the last time. What cannot be read is no tag. */
-function readTags(machine: Machine): TrustTags {
+/** The tags of these documents. What cannot be read, or belongs to others, is no tag. */
+function readTags(machine: Machine, present: VerifiedTrust): TrustTags {
   try {
     const bytes = readIfThere(machine.at(TAGS));
     const top = new ValueReader('trust-status-malformed', 'tags', bytes && parseStrictJsonBytes(bytes));
-    const { root, status, krl } = top.members([], ['root', 'status', 'krl']);
+    const { of, root, status, krl } = top.members(['of'], ['root', 'status', 'krl']);
+    if (of.text(40) !== trustVersion(present)) return {};
     return {
       ...(root === undefined ? {} : { root: root.text(200) }),
       ...(status === undefined ? {} : { status: status.text(200) }),

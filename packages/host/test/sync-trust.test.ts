@@ -1,7 +1,8 @@
 /** `beacon host sync` against a CA, and against who poses as one: what does not hold is refused, and what was there stays. */
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { checkTrust } from '../src/check-trust.ts';
 import { readTrustFolder, verifyTrust } from '../src/index.ts';
 import { installTrust } from '../src/install-trust.ts';
 import { NAMES, NOW, ServedCa } from './served-ca.ts';
@@ -187,6 +188,19 @@ if (!isRoot) process.stderr.write('installing trust is left out: it needs root\n
     expect(existsSync(join(served.folder, 'etc/beacon/trust/current'))).toBe(false);
     await served.serve({ revoked: [5n] });
     expect(await served.sync()).toMatchObject({ version: '1-3', changed: true });
+  });
+
+  test('B11: older documents that were put back, with the tags of the newer ones, are replaced', async () => {
+    await served.serve({ revoked: [5n] });
+    await served.sync();
+    const trust = join(served.folder, 'etc/beacon/trust');
+    rmSync(join(trust, 'current'));
+    symlinkSync('1-1', join(trust, 'current'));
+    rmSync(join(trust, '1-2'), { recursive: true });
+    const found = checkTrust(served.machine, { ...NAMES, rootKey: served.rootKey, ca: served.url }, NOW);
+    expect(found.findings.map(({ code }) => code)).toContain('trust-went-back');
+    expect(await served.sync()).toMatchObject({ version: '1-2', changed: true });
+    expect(served.inForce()).toBe('1-2');
   });
 
   test('B10: killed after any step of an installation, the old or the new documents are in force, and the next completes', async () => {
