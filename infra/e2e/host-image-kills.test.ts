@@ -86,4 +86,19 @@ describeImages('set-up that is broken off, in an image', () => {
     });
     expect(use().differences()).toEqual([]);
   }, 120_000);
+
+  test('a host whose journal is gone is taken over by the next init, and can be taken back', async () => {
+    await use().init();
+    rmSync(use().at('/var/lib/beacon-host'), { recursive: true });
+    await expect(use().remove()).rejects.toMatchObject({ code: 'state-damaged' });
+    await use().init();
+    expect(use().check()).toEqual([]);
+    await use().remove();
+    // What the system's programs keep of its files of accounts is as they left it.
+    expect(
+      use()
+        .differences()
+        .filter((line) => !/^([a-z]+-|\.pwd\.lock): /.test(line)),
+    ).toEqual([]);
+  }, 120_000);
 });

@@ -28,6 +28,7 @@ import { forgetUnits, reloadSshd, startTimer, stopTimer } from './reload.ts';
 import { testGate } from './self-test.ts';
 import { askSshd, differences } from './sshd.ts';
 import { findSudoDefect } from './sudo-rule.ts';
+import { takeOver } from './take-over.ts';
 import { floorOf } from './trust-documents.ts';
 
 const ENROLLED =
@@ -58,6 +59,8 @@ export async function initHost(machine: Machine, prepared: Prepared, options: In
   }
   await withLock(machine, async () => {
     const journal = Journal.open(machine);
+    if (takeOver(machine, journal, prepared.steps))
+      options.report('what was written down of the set-up before is gone: what is here is taken over');
     const wasComplete = journal.isComplete;
     let enrolled: Enrolled | undefined;
     const apply = async (steps: readonly Step[]): Promise<void> => {

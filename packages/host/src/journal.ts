@@ -114,6 +114,16 @@ export class Journal {
     }
   }
 
+  /** Whether nothing is noted. */
+  get isEmpty(): boolean {
+    return this.#lines.length === 0;
+  }
+
+  /** Begins with what an earlier journal, which is gone, must have held: a set-up that had ended in order. */
+  begin(entries: readonly Entry[]): void {
+    this.#replace([...entries, { was: 'complete', path: '' }]);
+  }
+
   /** A set-up has ended in order: of each path the oldest note is kept, and no copy that no note names. */
   complete(): void {
     const seen = new Set<string>();

@@ -11,12 +11,13 @@ import { HostError } from './error.ts';
 import { CERTIFICATE_DROP_IN } from './host-certificate.ts';
 import { requireRoot } from './init.ts';
 import { Journal } from './journal.ts';
-import { JOURNAL_FOLDER } from './journal-entry.ts';
+import { JOURNAL, JOURNAL_FOLDER } from './journal-entry.ts';
 import { withLock } from './lock.ts';
 import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { ALLOWLIST, GATE_STATE, wantedAccounts } from './plan.ts';
 import { forgetUnits, reloadSshd, stopTimer } from './reload.ts';
+import { isSetUp } from './take-over.ts';
 
 export interface RemoveOptions {
   /** Remove the gate's records too. */
@@ -24,9 +25,15 @@ export interface RemoveOptions {
   readonly report: (line: string) => void;
 }
 
-/** Throws HostError `not-a-host` on a machine that is none, `locked`, `step-failed`. */
+/** Throws HostError `not-a-host` on a machine that is none, `state-damaged`, `locked`, `step-failed`. */
 export async function removeHost(machine: Machine, { purge, report }: RemoveOptions): Promise<void> {
   requireRoot();
+  if (isSetUp(machine) && !existsSync(machine.at(JOURNAL))) {
+    throw new HostError(
+      'state-damaged',
+      `what init wrote down in ${JOURNAL_FOLDER} is gone: call init once more as the first time, which takes over what is here; then remove`,
+    );
+  }
   if (!existsSync(machine.at(JOURNAL_FOLDER))) {
     throw new HostError('not-a-host', 'this machine is no managed host: there is nothing to take back');
   }
