@@ -18,6 +18,20 @@ export function addHost(program: Command, context: Context, finish: Finish): voi
     .option('--token-file <file>', 'the token of beacon ca host token, to enrol with; - reads standard input')
     .option('--login <name>', 'the login that certificates enter (default: "beacon")')
     .option('--accounts <name=count>', 'a pool of accounts for commands; may be repeated', collect, [])
+    .option(
+      '--personal-login <name>',
+      'an account that persons enter by beacon ssh; may be repeated',
+      collect,
+      [],
+    )
+    .option('--no-personal-logins', 'let no account be entered by beacon ssh any more')
+    .option(
+      '--broker-address <address>',
+      'where the broker connects from: exempt from the penalties of sshd 9.8 and newer; may be repeated',
+      collect,
+      [],
+    )
+    .option('--no-broker-addresses', 'exempt none any more')
     .option('--from <dir>', 'the unpacked archive for hosts; by default where this program lies')
     .option('--dry-run', 'print what would change, and change nothing', false)
     .addOption(

@@ -12,6 +12,8 @@ import {
   meetCa,
   openMachine,
   type PrintForm,
+  parseBrokerAddress,
+  parsePersonalLogin,
   parsePool,
   prepareEnrolment,
   prepareHost,
@@ -44,6 +46,12 @@ export interface HostInitOptions extends HostPlaceOptions {
   readonly login?: string;
   readonly tokenFile?: string;
   readonly accounts: readonly string[];
+  readonly personalLogin: readonly string[];
+  /** False for `--no-personal-logins`. */
+  readonly personalLogins: boolean;
+  readonly brokerAddress: readonly string[];
+  /** False for `--no-broker-addresses`. */
+  readonly brokerAddresses: boolean;
   readonly from?: string;
   readonly dryRun: boolean;
   readonly print?: PrintForm;
@@ -197,7 +205,23 @@ function readWish(
     );
   }
   const pools = options.accounts.length === 0 ? noted?.pools : new Map(options.accounts.map(parsePool));
-  return { host, login, rootKey, pools: pools ?? new Map(), ca };
+  const personal = options.personalLogin.map(parsePersonalLogin);
+  const broker = options.brokerAddress.map(parseBrokerAddress);
+  return {
+    host,
+    login,
+    rootKey,
+    pools: pools ?? new Map(),
+    ca,
+    personalLogins: keep(options.personalLogins, personal, noted?.personalLogins),
+    brokerAddresses: keep(options.brokerAddresses, broker, noted?.brokerAddresses),
+  };
+}
+
+/** What was given; else what there was, unless it is not wanted any more. */
+function keep(isWanted: boolean, given: readonly string[], noted: readonly string[] = []): readonly string[] {
+  if (!isWanted) return [];
+  return given.length === 0 ? noted : [...new Set(given)];
 }
 
 function readKey(file: string): string {

@@ -9,7 +9,8 @@ import { isDone } from './apply.ts';
 import { checkAccounts } from './check-accounts.ts';
 import { checkHostCertificate, presentCertificateSteps } from './check-host-certificate.ts';
 import { checkTrust } from './check-trust.ts';
-import { DROP_IN, dropInDirectives } from './drop-in.ts';
+import { DROP_IN, type DropIn, dropInDirectives, personalDirectives } from './drop-in.ts';
+import { differenceFindings } from './drop-in-trial.ts';
 import { readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
@@ -19,10 +20,12 @@ import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
 import { notedPayload } from './payload.ts';
+import { missingExemptions } from './penalty-exemption.ts';
+import { personalObstacles } from './personal-logins.ts';
 import { ALLOWLIST, planHost, type Step } from './plan.ts';
-import { differenceFinding, findNoShell } from './prepare.ts';
+import { findNoShell } from './prepare.ts';
 import { TIMER } from './reload.ts';
-import { askSshd, differences, unprintedDirectives } from './sshd.ts';
+import { askSshd, unprintedDirectives } from './sshd.ts';
 import { findSudoDefect } from './sudo-rule.ts';
 import { NOTE, type Note } from './wish.ts';
 
@@ -39,11 +42,18 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
   const inForce = sshd === undefined ? undefined : askSshd(machine, sshd, noted.login);
   const settings = inForce !== undefined && 'settings' in inForce ? inForce.settings : undefined;
   const directives = dropInDirectives(userCa, unprintedDirectives(settings, dropInDirectives(userCa, [])));
+  const dropIn = {
+    login: noted.login,
+    directives,
+    personal: noted.personalLogins ?? [],
+    personalDirectives: personalDirectives(userCa),
+    exempt: noted.exempt,
+  };
   const plan = planHost({
     wish: noted,
     payload: notedPayload(noted.payload),
     trust: undefined,
-    directives,
+    dropIn,
     noShell: findNoShell(machine),
     systemd: facts.systemd,
   }).filter(
@@ -71,11 +81,11 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
           ),
         ]
       : []),
-    ...(settings === undefined || trust === undefined
+    ...(inForce === undefined || trust === undefined
       ? []
-      : differences(settings, directives).map(({ keyword, expected, found }) =>
-          differenceFinding(machine, keyword, expected, found),
-        )),
+      : differenceFindings(machine, noted.login, inForce, directives)),
+    ...(sshd === undefined ? [] : checkPersonalLogins(machine, facts, sshd, dropIn)),
+    ...missingExemptions(settings, noted.brokerAddresses ?? []),
     ...checkSudo(machine, noted.login),
     ...checkTimer(machine, facts, noted),
   ];
@@ -163,6 +173,17 @@ function checkAllowlist(machine: Machine): Finding[] {
   return lines.map((line) =>
     defect('command', ALLOWLIST, line.slice('DEFECT '.length), 'put that right, or take the command out'),
   );
+}
+
+function checkPersonalLogins(machine: Machine, facts: Facts, sshd: string, dropIn: DropIn): Finding[] {
+  return dropIn.personal.flatMap((login) => {
+    const inForce = askSshd(machine, sshd, login);
+    const settings = 'settings' in inForce ? inForce.settings : undefined;
+    return [
+      ...personalObstacles(facts, login, settings),
+      ...differenceFindings(machine, login, inForce, dropIn.personalDirectives),
+    ];
+  });
 }
 
 function checkSudo(machine: Machine, login: string): Finding[] {

@@ -1,7 +1,8 @@
 /**
- * sshd's drop-in for Beacon's own login (DESIGN.md section 6): all of it inside `Match User`, so that nothing changes for
- * anybody else. Each directive is one row, with how `sshd -T` prints it; those marked optional may be left out for an
- * sshd that does not know them. Text only; whether it takes effect is asked elsewhere.
+ * sshd's drop-in (DESIGN.md section 6): Beacon's own login inside of one `Match User`, personal logins inside of another,
+ * so that nothing changes for anybody else; but for the one line that sshd takes only globally. Each directive is one row,
+ * with how `sshd -T` prints it; those marked optional may be left out for an sshd that does not know them. Text only;
+ * whether it takes effect is asked elsewhere.
  */
 import { parsePublicKeyLine } from '@beacon/ssh/public-key';
 
@@ -46,6 +47,30 @@ const ROWS: readonly (readonly [
   ['UnusedConnectionTimeout', '60s', '60', 'optional'],
 ];
 
+/**
+ * For the logins that persons enter by `beacon ssh`: the script forces nothing there and looks for revoked certificates
+ * itself, for a damaged list would shut out the person's own keys too.
+ */
+const PERSONAL = new Set([
+  'PubkeyAuthentication',
+  'TrustedUserCAKeys',
+  'AuthorizedPrincipalsFile',
+  'AuthorizedPrincipalsCommand',
+  'AuthorizedPrincipalsCommandUser',
+  'CASignatureAlgorithms',
+]);
+
+/** All that stands in the drop-in. */
+export interface DropIn {
+  readonly login: string;
+  readonly directives: readonly Directive[];
+  readonly personal: readonly string[];
+  /** The rows for each of them. */
+  readonly personalDirectives: readonly Directive[];
+  /** Addresses that sshd is told not to punish, for all logins; none where it does not know how, or knows it already. */
+  readonly exempt: readonly string[];
+}
+
 /** The rows of this host, without those optional ones that its sshd does not know. */
 export function dropInDirectives(userCa: readonly string[], unknown: readonly string[]): Directive[] {
   const algorithms = signatureAlgorithms(userCa);
@@ -55,10 +80,20 @@ export function dropInDirectives(userCa: readonly string[], unknown: readonly st
   }).filter(({ keyword, optional }) => !(optional && unknown.includes(keyword.toLowerCase())));
 }
 
+/** The rows for personal logins. */
+export function personalDirectives(userCa: readonly string[]): Directive[] {
+  return dropInDirectives(userCa, []).filter(({ keyword }) => PERSONAL.has(keyword));
+}
+
 /** The drop-in's exact text. */
-export function formatDropIn(login: string, directives: readonly Directive[]): string {
-  const lines = directives.map(({ keyword, value }) => `    ${keyword} ${value}\n`);
-  return `Match User ${login}\n${lines.join('')}`;
+export function formatDropIn({ login, directives, personal, ...more }: DropIn): string {
+  const block = (logins: string, rows: readonly Directive[]): string =>
+    [`Match User ${logins}`, ...rows.map(({ keyword, value }) => `    ${keyword} ${value}`), ''].join('\n');
+  return [
+    more.exempt.length === 0 ? '' : `PerSourcePenaltyExemptList ${more.exempt.join(',')}\n`,
+    block(login, directives),
+    personal.length === 0 ? '' : block(personal.join(','), more.personalDirectives),
+  ].join('');
 }
 
 /** What sshd must accept as a CA's signature, for these CA keys and no others; never SHA-1. */

@@ -11,6 +11,8 @@ export { type InitOptions, initHost } from './init.ts';
 export { Journal } from './journal.ts';
 export { type Machine, type Outcome, openMachine } from './machine.ts';
 export { readNote } from './note.ts';
+export { parseBrokerAddress } from './penalty-exemption.ts';
+export { parsePersonalLogin } from './personal-logins.ts';
 export { type InitRequest, type Prepared, prepareHost } from './prepare.ts';
 export { PRINT_FORMS, type PrintForm, printPlan } from './print.ts';
 export { type RemoveOptions, removeHost, removeSteps } from './remove.ts';

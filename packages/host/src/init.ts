@@ -5,7 +5,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { applySteps } from './apply.ts';
-import { DROP_IN } from './drop-in.ts';
+import { type Directive, DROP_IN } from './drop-in.ts';
 import {
   askerOf,
   askHost,
@@ -103,23 +103,32 @@ export async function initHost(machine: Machine, prepared: Prepared, options: In
 }
 
 /** What is on the disk, before anything of it is in force. */
-function look(machine: Machine, { wish, facts, directives, steps }: Prepared): void {
+function look(machine: Machine, { wish, facts, dropIn, steps }: Prepared): void {
   const sshd = facts.programs.get('sshd') ?? '/usr/sbin/sshd';
   if (facts.selinux !== 'off' && facts.programs.has('restorecon') && machine.live) {
     machine.run(['restorecon', '-R', '-F', ...steps.flatMap((step) => ('path' in step ? [step.path] : []))]);
   }
-  const inForce = askSshd(machine, sshd, wish.login);
+  requireInForce(machine, sshd, wish.login, dropIn.directives);
+  for (const login of dropIn.personal) requireInForce(machine, sshd, login, dropIn.personalDirectives);
+  requireSudo(machine, wish.login);
+  requireGate(machine);
+}
+
+function requireInForce(
+  machine: Machine,
+  sshd: string,
+  login: string,
+  directives: readonly Directive[],
+): void {
+  const inForce = askSshd(machine, sshd, login);
   if ('refusal' in inForce)
     throw new HostError('sshd-refuses', `sshd refuses its configuration: ${inForce.refusal}`);
   const wrong = differences(inForce.settings, directives).map(({ keyword }) => keyword);
-  if (wrong.length > 0) {
-    throw new HostError(
-      'sshd-differs',
-      `for Beacon's login these are not in force: ${wrong.join(', ')}: look for who sets them`,
-    );
-  }
-  requireSudo(machine, wish.login);
-  requireGate(machine);
+  if (wrong.length === 0) return;
+  throw new HostError(
+    'sshd-differs',
+    `for the login ${login} these are not in force: ${wrong.join(', ')}: look for who sets them`,
+  );
 }
 
 function takeEffect(machine: Machine, { facts, steps }: Prepared): void {

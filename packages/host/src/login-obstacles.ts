@@ -13,7 +13,12 @@ export interface LoginToCheck {
   readonly settings: ReadonlyMap<string, readonly string[]> | undefined;
 }
 
-export function loginObstacles(facts: Facts, { login, settings }: LoginToCheck): Finding[] {
+/** What stands between Beacon's own login and its gate. */
+export function loginObstacles(facts: Facts, asked: LoginToCheck): Finding[] {
+  return [...nologinObstacles(facts), ...keepsOut(facts, asked), ...environmentObstacles(asked)];
+}
+
+function nologinObstacles(facts: Facts): Finding[] {
   const found: Finding[] = [];
   if (facts.nologin !== undefined) {
     found.push(
@@ -25,6 +30,12 @@ export function loginObstacles(facts: Facts, { login, settings }: LoginToCheck):
       ),
     );
   }
+  return found;
+}
+
+/** Who keeps a login out that sshd would let in by its certificate. */
+export function keepsOut(facts: Facts, { login, settings }: Omit<LoginToCheck, 'userCa'>): Finding[] {
+  const found: Finding[] = [];
   const rule = accessRuleFor(facts.accessRules ?? [], login);
   if (rule !== undefined) {
     found.push(
@@ -90,6 +101,12 @@ export function loginObstacles(facts: Facts, { login, settings }: LoginToCheck):
       ),
     );
   }
+  return found;
+}
+
+function environmentObstacles({ settings }: LoginToCheck): Finding[] {
+  const found: Finding[] = [];
+  if (settings === undefined) return found;
   if ((settings.get('setenv') ?? []).length > 0) {
     found.push(
       defect(

@@ -5,8 +5,9 @@
 import { join } from 'node:path';
 import { formatHostIdentity } from '@beacon/protocol/trust';
 import type { WantedAccount } from './accounts.ts';
-import { type Directive, DROP_IN, formatDropIn, PRINCIPALS_LOGIN, TRUST_FOLDER } from './drop-in.ts';
+import { DROP_IN, type DropIn, formatDropIn, PRINCIPALS_LOGIN, TRUST_FOLDER } from './drop-in.ts';
 import type { Carried, Payload } from './payload.ts';
+import { formatPersonalLogins, PERSONAL_LOGINS } from './personal-logins.ts';
 import { formatSudoRule, SUDO_RULE } from './sudo-rule.ts';
 import { listTrustFiles, trustVersion, userCaFile, type VerifiedTrust } from './trust-documents.ts';
 import { formatNote, NOTE, type Wish } from './wish.ts';
@@ -44,7 +45,7 @@ export interface PlanInput {
   readonly payload: Payload;
   /** Undefined where they are looked at apart. */
   readonly trust: VerifiedTrust | undefined;
-  readonly directives: readonly Directive[];
+  readonly dropIn: DropIn;
   /** A shell that refuses logins. */
   readonly noShell: string;
   /** Whether there is systemd, so that units are of use. */
@@ -66,7 +67,8 @@ export function planHost(input: PlanInput): Step[] {
   const { wish, payload } = input;
   const programs = [...payload.programs, ...payload.compiled];
   const carried = [...programs, ...payload.units];
-  const note = { ...wish, payload: new Map(carried.map(({ name, sha256 }) => [name, sha256])) };
+  const digests = new Map(carried.map(({ name, sha256 }) => [name, sha256]));
+  const note = { ...wish, payload: digests, exempt: input.dropIn.exempt };
   const identity = formatHostIdentity({ host: wish.host, login: wish.login, rootKey: wish.rootKey });
   return [
     file(NOTE, formatNote(note), 0o600),
@@ -80,11 +82,12 @@ export function planHost(input: PlanInput): Step[] {
     ),
     file(IDENTITY, identity),
     { ...file(ALLOWLIST, EMPTY_ALLOWLIST), theirs: true },
+    file(PERSONAL_LOGINS, formatPersonalLogins(wish.personalLogins ?? [])),
     ...(input.trust === undefined ? [] : trustSteps(input.trust)),
     ...(input.systemd ? unitSteps(payload) : []),
     file(SUDO_RULE, formatSudoRule(wish.login), 0o440),
     { do: 'folder', path: '/etc/ssh/sshd_config.d', mode: 0o755, theirs: true },
-    file(DROP_IN, formatDropIn(wish.login, input.directives)),
+    file(DROP_IN, formatDropIn(input.dropIn)),
   ];
 }
 

@@ -5,10 +5,11 @@
  */
 import { join } from 'node:path';
 import type { HostIdentity } from '@beacon/protocol/trust';
-import { type Directive, dropInDirectives, formatDropIn, TRUST_FOLDER } from './drop-in.ts';
+import { type DropIn, TRUST_FOLDER } from './drop-in.ts';
+import { tryOut } from './drop-in-trial.ts';
 import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
-import { defect, type Finding } from './finding.ts';
+import type { Finding } from './finding.ts';
 import { readHostCertificate } from './host-certificate.ts';
 import { readFloors } from './install-trust.ts';
 import type { Machine } from './machine.ts';
@@ -16,7 +17,6 @@ import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
 import { type Payload, readPayload } from './payload.ts';
 import { planHost, type Step } from './plan.ts';
-import { differences, type Effective, tryDropIn, unknownDirectives, whoSets } from './sshd.ts';
 import {
   readTrustFolder,
   requireFresh,
@@ -44,7 +44,7 @@ export interface Prepared {
   readonly facts: Facts;
   readonly payload: Payload;
   readonly trust: VerifiedTrust;
-  readonly directives: readonly Directive[];
+  readonly dropIn: DropIn;
   readonly steps: readonly Step[];
   /** What stands in the way or is worth knowing; with a defect among them nothing may be done. */
   readonly findings: readonly Finding[];
@@ -74,113 +74,16 @@ export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }
   requireFresh(chosen, now);
   for (const floor of readFloors(machine)) requireNotBelow(floor, chosen);
   const { userCa } = chosen.root;
-  const asked = askBefore(machine, facts, wish.login, userCa);
-  const settings = 'settings' in asked.login ? asked.login.settings : undefined;
-  const findings = [
-    ...findObstacles(facts, { login: wish.login, userCa, settings }),
-    ...sshdFindings(machine, asked),
-  ];
+  const { dropIn, settings, findings: tried } = tryOut(machine, facts, wish, userCa);
+  const findings = [...findObstacles(facts, { login: wish.login, userCa, settings }), ...tried];
   const noShell = facts.programs.has('sshd') ? findNoShell(machine) : '/bin/false';
-  const { directives } = asked;
-  const steps = planHost({
-    wish,
-    payload,
-    trust: chosen,
-    directives,
-    noShell,
-    systemd: facts.systemd,
-  });
-  return { wish, facts, payload, trust: chosen, directives, steps, findings };
+  const steps = planHost({ wish, payload, trust: chosen, dropIn, noShell, systemd: facts.systemd });
+  return { wish, facts, payload, trust: chosen, dropIn, steps, findings };
 }
 
 /** A program that ends at once, for accounts that nobody enters. */
 export function findNoShell(machine: Machine): string {
   return machine.find('nologin') ?? machine.find('false') ?? '/bin/false';
-}
-
-interface Asked {
-  readonly directives: readonly Directive[];
-  readonly login: Effective;
-  /** For root, without and with the drop-in: they must be the same. */
-  readonly others: readonly [Effective, Effective] | undefined;
-}
-
-function askBefore(machine: Machine, facts: Facts, login: string, userCa: readonly string[]): Asked {
-  const all = dropInDirectives(userCa, []);
-  const sshd = facts.programs.get('sshd');
-  const { config, inclusion } = facts.sshd;
-  if (sshd === undefined || config === undefined || inclusion.kind !== 'found') {
-    return { directives: all, login: { refusal: 'sshd could not be asked' }, others: undefined };
-  }
-  const directives = dropInDirectives(userCa, unknownDirectives(machine, sshd, config, all));
-  const text = formatDropIn(login, directives);
-  return {
-    directives,
-    login: tryDropIn(machine, sshd, config, text, login),
-    others: [
-      tryDropIn(machine, sshd, config, undefined, 'root'),
-      tryDropIn(machine, sshd, config, text, 'root'),
-    ],
-  };
-}
-
-function sshdFindings(machine: Machine, { directives, login, others }: Asked): Finding[] {
-  if (others === undefined) return [];
-  const [before, after] = others;
-  if ('refusal' in before) {
-    return [
-      defect(
-        'sshd-broken',
-        'sshd',
-        `it refuses its configuration as it is: ${before.refusal}`,
-        'put that right first: sshd -t',
-      ),
-    ];
-  }
-  if ('refusal' in login || 'refusal' in after) {
-    const refusal = 'refusal' in login ? login.refusal : 'refusal' in after ? after.refusal : '';
-    return [
-      defect(
-        'sshd-refuses',
-        'sshd',
-        `it refuses the drop-in: ${refusal}`,
-        'use another version of OpenSSH, 8.2 or newer',
-      ),
-    ];
-  }
-  const own = differences(login.settings, directives).map(({ keyword, expected, found }) =>
-    differenceFinding(machine, keyword, expected, found),
-  );
-  const changed = [...after.settings].filter(
-    ([keyword, values]) => before.settings.get(keyword)?.join('\n') !== values.join('\n'),
-  );
-  return [
-    ...own,
-    ...changed.map(([keyword]) =>
-      defect(
-        'others-changed',
-        keyword,
-        'the drop-in would change it for other logins',
-        'report this: nothing was changed',
-      ),
-    ),
-  ];
-}
-
-/** A setting that is not in force as the drop-in says it. */
-export function differenceFinding(
-  machine: Machine,
-  keyword: string,
-  expected: string,
-  found: string,
-): Finding {
-  const who = whoSets(machine, keyword);
-  return defect(
-    'sshd-differs',
-    who ?? keyword,
-    `for Beacon's login ${keyword} is ${JSON.stringify(found.slice(0, 80))} and not ${JSON.stringify(expected)}`,
-    who === undefined ? 'run beacon host init again' : `let what stands there not apply to Beacon's login`,
-  );
 }
 
 function chooseTrust(

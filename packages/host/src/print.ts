@@ -63,7 +63,11 @@ function formatPlaybook({ wish }: Prepared, content: string): string {
 function formatScript(prepared: Prepared): string {
   const { wish, steps } = prepared;
   const pools = [...wish.pools].map(([name, count]) => `--accounts ${name}=${count} `).join('');
-  const call = `--id "$id" --login ${wish.login} ${pools}--root-key "$folder/root.pub"`;
+  const more = [
+    ...(wish.personalLogins ?? []).map((login) => `--personal-login ${login} `),
+    ...(wish.brokerAddresses ?? []).map((address) => `--broker-address ${address} `),
+  ].join('');
+  const call = `--id "$id" --login ${wish.login} ${pools}${more}--root-key "$folder/root.pub"`;
   return [
     '#!/bin/sh',
     `# ${NAME}. As root; a second run changes nothing.`,

@@ -17,16 +17,23 @@ export interface Wish {
   readonly pools: ReadonlyMap<string, number>;
   /** Where `sync` asks; undefined where trust documents are carried by hand. */
   readonly ca: string | undefined;
+  /** Logins that persons enter by `beacon ssh`; none unless named. */
+  readonly personalLogins?: readonly string[];
+  /** Where the broker connects from, so that sshd does not punish it for what others sent it. */
+  readonly brokerAddresses?: readonly string[];
 }
 
 /** The note: the wish, and the digests of the files of the archive that were put in place. */
 export interface Note extends Wish {
   readonly payload: ReadonlyMap<string, string>;
+  /** The addresses that the drop-in exempts from sshd's penalties. */
+  readonly exempt: readonly string[];
 }
 
 export const NOTE = '/var/lib/beacon-host/note.json';
 const MOST_POOLS = 16;
 const MOST_IN_POOL = 100;
+const MOST_LISTED = 100;
 const SHA256 = /^[0-9a-f]{64}$/;
 
 export function formatNote(note: Note): string {
@@ -37,6 +44,9 @@ export function formatNote(note: Note): string {
     root_key: note.rootKey,
     pools: Object.fromEntries(note.pools),
     ...(note.ca === undefined ? {} : { ca: note.ca }),
+    ...spellList('personal_logins', note.personalLogins),
+    ...spellList('broker_addresses', note.brokerAddresses),
+    ...spellList('exempt', note.exempt),
     payload: Object.fromEntries(note.payload),
   })}\n`;
 }
@@ -45,7 +55,10 @@ export function formatNote(note: Note): string {
 export function parseNote(bytes: Uint8Array): Note {
   try {
     const top = new ValueReader('host-identity-malformed', 'note', parseStrictJsonBytes(bytes));
-    const read = top.members(['v', 'host', 'login', 'root_key', 'pools', 'payload'], ['ca']);
+    const read = top.members(
+      ['v', 'host', 'login', 'root_key', 'pools', 'payload'],
+      ['ca', 'personal_logins', 'broker_addresses', 'exempt'],
+    );
     if (read.v.value !== 1) throw read.v.refusal('it must be 1');
     return {
       host: read.host.name('host'),
@@ -53,6 +66,9 @@ export function parseNote(bytes: Uint8Array): Note {
       rootKey: read.root_key.text(8_192),
       pools: new Map(read.pools.entries(MOST_POOLS).map(([name, count]) => [name, readPool(name, count)])),
       ca: read.ca?.text(2_048),
+      personalLogins: (read.personal_logins?.list(MOST_LISTED) ?? []).map((one) => one.name('login')),
+      brokerAddresses: (read.broker_addresses?.list(MOST_LISTED) ?? []).map((one) => one.text(64)),
+      exempt: (read.exempt?.list(MOST_LISTED) ?? []).map((one) => one.text(64)),
       payload: new Map(read.payload.entries(16).map(([name, digest]) => [name, readDigest(digest)])),
     };
   } catch (error) {
@@ -74,6 +90,10 @@ export function parsePool(text: string): [name: string, count: number] {
     );
   }
   return [name, count];
+}
+
+function spellList(name: string, list: readonly string[] = []): object {
+  return list.length === 0 ? {} : { [name]: list };
 }
 
 function readPool(name: string, count: ValueReader): number {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatPublicKeyLine, generateKey } from '@beacon/ssh';
 import { expect, test } from '@jest/globals';
-import { dropInDirectives, formatDropIn } from '../src/drop-in.ts';
+import { type DropIn, dropInDirectives, formatDropIn, personalDirectives } from '../src/drop-in.ts';
 import { findSudoDefect, formatSudoRule } from '../src/sudo-rule.ts';
 
 const FILES = join(import.meta.dirname, '..', '..', 'gate', 'files');
@@ -19,18 +19,38 @@ Runas and Command-specific defaults for beacon:
 User beacon may run the following commands on build-01:
 ${RULE}`;
 
+const dropIn = (changes: Partial<DropIn>): DropIn => ({
+  login: 'beacon',
+  directives: dropInDirectives([line('ssh-ed25519')], []),
+  personal: [],
+  personalDirectives: personalDirectives([line('ssh-ed25519')]),
+  exempt: [],
+  ...changes,
+});
+
 test("writes the gate's own texts for the login beacon and an Ed25519 CA", () => {
-  const directives = dropInDirectives([line('ssh-ed25519')], []);
-  expect(formatDropIn('beacon', directives)).toBe(readFileSync(join(FILES, 'sshd_config'), 'utf8'));
+  const [own, personal] = ['sshd_config', 'sshd_config_personal'].map((name) =>
+    readFileSync(join(FILES, name), 'utf8'),
+  );
+  expect(formatDropIn(dropIn({}))).toBe(own);
+  expect(formatDropIn(dropIn({ personal: ['deploy'] }))).toBe(`${own}${personal}`);
   expect(formatSudoRule('beacon')).toBe(readFileSync(join(FILES, 'sudoers'), 'utf8'));
 });
 
-test('I3: every line is inside of the one Match, with whatever login', () => {
-  const [first, ...others] = formatDropIn('gate_1', dropInDirectives([line('ssh-ed25519')], []))
+test('I3: every line is inside of a Match, with whatever login, and but for addresses that sshd exempts globally', () => {
+  const lines = formatDropIn(dropIn({ login: 'gate_1', personal: ['ops', 'deploy'] }))
     .trimEnd()
     .split('\n');
-  expect(first).toBe('Match User gate_1');
-  expect(others.filter((one) => !/^ {4}[A-Z][A-Za-z]+ \S/.test(one) || /^ *Match/.test(one))).toEqual([]);
+  expect(lines.filter((one) => !/^ {4}[A-Z][A-Za-z]+ \S/.test(one))).toEqual([
+    'Match User gate_1',
+    'Match User ops,deploy',
+  ]);
+  expect(lines[0]).toBe('Match User gate_1');
+});
+
+test('addresses that are exempt stand above every Match, for sshd takes them only there', () => {
+  const text = formatDropIn(dropIn({ exempt: ['192.0.2.7', '2001:db8::/64'] }));
+  expect(text).toMatch(/^PerSourcePenaltyExemptList 192\.0\.2\.7,2001:db8::\/64\nMatch User beacon\n/);
 });
 
 test('leaves out what an old sshd does not know only where it is optional', () => {
