@@ -1,14 +1,19 @@
 /** `scripts/demo`: shows everything once and exits (`--once`), or shows it, stays up, and says what to try. */
 import { parseArgs } from 'node:util';
 import { programOf, runChecks } from './checks.ts';
-import { type GateStage, offerCommands, openGateStage } from './gate-stage.ts';
+import { type GateStage, offerCommands, openGateStage, prepareEnrolment } from './gate-stage.ts';
 import { logIn } from './login.ts';
 import { Stage } from './stage.ts';
 
 const { values } = parseArgs({ options: { once: { type: 'boolean', default: false } } });
 const say = (text: string) => void process.stderr.write(`${text}\n`);
 
-const stage = await Stage.open(say, { prepare: offerCommands });
+const stage = await Stage.open(say, {
+  prepare: async (caFolder, opened) => {
+    offerCommands(caFolder);
+    await prepareEnrolment(caFolder, opened);
+  },
+});
 let gates: GateStage | undefined;
 let stopping: Promise<void> | undefined;
 const close = async () => {

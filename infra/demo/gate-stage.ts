@@ -1,17 +1,22 @@
 /**
- * Two managed hosts of the demo, registered at its CA and trusting its keys: machines of the lab where that can be had,
- * else an sshd of one's own on loopback with the rootless gate. Policy and inventory for their commands are here too.
+ * Two managed hosts of the demo, which trust its CA: machines of the lab that enrol by `beacon host init` where that can be
+ * had, else an sshd of one's own on loopback with the rootless gate. Policy and inventory for their commands are here too.
  */
 import { appendFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CaApi } from '@beacon/client';
-import { GateHost } from '../lab/gate-host.ts';
+import { InitHost } from '../lab/init-host.ts';
 import { Lab } from '../lab/lab.ts';
+import { openLane } from '../lab/lane.ts';
 import type { ManagedHost } from '../lab/managed-host.ts';
 import { whyNoLab } from '../lab/possible.ts';
 import { RootlessHost, whyNoRootlessHost } from '../lab/rootless-host.ts';
 import type { Stage } from './stage.ts';
+import { makeRootKey, publishRoot, succeed } from './trust-ceremony.ts';
+
+const NAMES = ['site-01', 'site-02'] as const;
+const PLACE = ['--label', 'stage=demo', '--pool', 'sites'];
 
 const NAME = { pattern: '[a-z][a-z0-9-]{0,30}' };
 const COMMANDS = {
@@ -48,56 +53,24 @@ export interface GateStage {
   readonly close: () => Promise<void>;
 }
 
-/** Starts both hosts; `api` is asked for what they trust, `stage` registers them as its administrator. */
+/** Before the CA is served: the key that signs what hosts trust, where hosts can enrol. */
+export async function prepareEnrolment(caFolder: string, stage: Stage): Promise<void> {
+  if (whyNoLab() === undefined) await makeRootKey(caFolder, stage);
+}
+
+/** Starts both hosts; `api` is asked for what they trust, `stage` enrols or registers them as its administrator. */
 export async function openGateStage(stage: Stage, api: CaApi): Promise<GateStage> {
   const why = whyNoLab();
   const whyNone = why === undefined ? undefined : whyNoRootlessHost();
   if (whyNone !== undefined) throw new Error(`no host can be had here: ${why}, and ${whyNone}`);
-  const keys = await api.authorityKeys();
-  const krl = await api.revocationList();
-  const first = {
-    krl,
-    root: { userCa: keys.user.map(({ publicKey }) => publicKey.split(' ').slice(0, 2).join(' ')) },
-  };
-  const names = ['site-01', 'site-02'] as const;
-  if (why === undefined) {
-    const lab = Lab.open(mkdtempSync(join(tmpdir(), 'beacon-demo-lab-')));
-    return settle(
-      () => lab.down(),
-      stage,
-      why,
-      () => boot(names, (name) => GateHost.boot(lab, name, first)),
-    );
-  }
-  const started: RootlessHost[] = [];
-  const start = async (name: string): Promise<RootlessHost> => {
-    const host = await RootlessHost.start(name, first);
-    started.push(host);
-    return host;
-  };
+  const closing: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
-    for (const host of started) await host.close();
+    for (const one of closing.reverse()) await one();
   };
-  return settle(close, stage, why, () => boot(names, start));
-}
-
-/** One after the other: a lab's network is made by the first. */
-async function boot(
-  [first, second]: readonly [string, string],
-  start: (name: string) => Promise<ManagedHost>,
-): Promise<readonly [ManagedHost, ManagedHost]> {
-  return [await start(first), await start(second)];
-}
-
-async function settle(
-  close: () => Promise<void>,
-  stage: Stage,
-  why: string | undefined,
-  start: () => Promise<readonly [ManagedHost, ManagedHost]>,
-): Promise<GateStage> {
   try {
-    const hosts = await start();
-    for (const host of hosts) await prepare(stage, host);
+    const hosts =
+      why === undefined ? await enrolBoth(stage, closing) : await registerBoth(stage, api, closing);
+    for (const host of hosts) await prepare(host);
     return { why, hosts, close };
   } catch (error) {
     await close();
@@ -105,16 +78,54 @@ async function settle(
   }
 }
 
-async function prepare(stage: Stage, host: ManagedHost): Promise<void> {
-  const { name, address, port, hostKey } = host.target;
-  const keyFile = join(stage.folder, `${name}.pub`);
-  writeFileSync(keyFile, `${hostKey}\n`);
-  const added = await stage.beacon('ada', [
-    ...['ca', 'host', 'add', name, '--address', `${address}:${port ?? 22}`, '--login', host.login],
-    ...['--label', 'stage=demo', '--pool', 'sites', '--host-key', keyFile, '--json'],
-  ]);
-  if (added.status !== 0) throw new Error(`beacon ca host add failed:\n${added.stdout}${added.stderr}`);
-  await host.certifyHostKey((JSON.parse(added.stdout) as { certificate: string }).certificate);
+type Both = GateStage['hosts'];
+type Closing = (() => Promise<void>)[];
+
+/** Machines of the lab, by `beacon host init` with a token. A lane leads each to the CA, which is on loopback. */
+async function enrolBoth(stage: Stage, closing: Closing): Promise<Both> {
+  await publishRoot(stage, 'ada');
+  const lab = Lab.open(mkdtempSync(join(tmpdir(), 'beacon-demo-lab-')));
+  closing.push(() => lab.down());
+  const enrol = async (host: InitHost): Promise<ManagedHost> => {
+    const { name, address } = host.target;
+    const lane = await openLane(lab, name, Number(new URL(stage.caUrl).port));
+    closing.push(() => lane.close());
+    const words = ['ca', 'host', 'token', name, '--address', address, ...PLACE];
+    await host.lab.write('/run/token', succeed(await stage.beacon('ada', words)), { mode: 0o600 });
+    await host.init(['--ca', stage.caUrl, '--token-file', '/run/token']);
+    return host;
+  };
+  // One after the other: a lab's network is made by the first.
+  const first = await InitHost.start(lab, NAMES[0]);
+  const second = await InitHost.start(lab, NAMES[1]);
+  const [one, other] = await Promise.allSettled([enrol(first), enrol(second)]);
+  if (one.status === 'rejected') throw one.reason;
+  if (other.status === 'rejected') throw other.reason;
+  return [one.value, other.value];
+}
+
+/** Where there is no root: an administrator registers them, and they are told what to trust. */
+async function registerBoth(stage: Stage, api: CaApi, closing: Closing): Promise<Both> {
+  const keys = await api.authorityKeys();
+  const first = {
+    krl: await api.revocationList(),
+    root: { userCa: keys.user.map(({ publicKey }) => publicKey.split(' ').slice(0, 2).join(' ')) },
+  };
+  const register = async (id: string): Promise<ManagedHost> => {
+    const host = await RootlessHost.start(id, first);
+    closing.push(() => host.close());
+    const { name, address, port, hostKey } = host.target;
+    const keyFile = join(stage.folder, `${name}.pub`);
+    writeFileSync(keyFile, `${hostKey}\n`);
+    const words = ['ca', 'host', 'add', name, '--address', `${address}:${port ?? 22}`, '--login', host.login];
+    const added = succeed(await stage.beacon('ada', [...words, ...PLACE, '--host-key', keyFile, '--json']));
+    await host.certifyHostKey((JSON.parse(added) as { certificate: string }).certificate);
+    return host;
+  };
+  return [await register(NAMES[0]), await register(NAMES[1])];
+}
+
+async function prepare(host: ManagedHost): Promise<void> {
   const sites = host.at('var/tmp/sites');
   await host.script(`mkdir -p ${sites}; chmod 1777 ${sites}`);
   const how = { timeout_seconds: 60, run_as: host.runsAs };

@@ -1,7 +1,7 @@
 /** Secret parameters leave no trace on a host: not in a process, not in a file, not in a log, during or after. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { GateConnection } from '../lab/gate-connection.ts';
-import { GATE_PROCESS } from '../lab/gate-host.ts';
+import { GATE_PROCESS } from '../lab/init-host.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
 import { describeOnHost } from './attacked-host.ts';
 

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { GateEvent } from '@beacon/protocol/gate-event';
 import { parseRecord, type RecordFields } from '@beacon/protocol/record';
 import { GateConnection } from '../lab/gate-connection.ts';
-import { GATE_PROCESS, type GateHost } from '../lab/gate-host.ts';
+import type { GateHost } from '../lab/gate-host.ts';
+import { GATE_PROCESS } from '../lab/init-host.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
 import { type Evidence, judge } from './judge.ts';
 

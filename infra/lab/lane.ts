@@ -35,11 +35,11 @@ export async function openLane(lab: Lab, host: string, port: number): Promise<La
   const words = [`--net=${namespacePath(lab.folder, host)}`, process.execPath, import.meta.filename];
   const child = spawn('nsenter', [...words, String(port), path], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.on('error', () => undefined);
-  const [began] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => [])]);
+  const ended = once(child, 'exit');
+  const began = await Promise.race([once(child.stdout, 'data'), ended.then(() => undefined)]);
   if (began === undefined) throw new Error(`no lane from ${host} to port ${port}`);
   return {
     close: async () => {
-      const ended = once(child, 'exit');
       child.stdin.end();
       await ended;
       for (const socket of sockets) socket.destroy();

@@ -1,9 +1,7 @@
 /**
- * A managed host, whatever it stands on: a whole machine of the lab (`gate-host.ts`), or, where there is no root, an sshd
+ * A managed host, whatever it stands on: a whole machine of the lab (`init-host.ts`), or, where there is no root, an sshd
  * of one's own on loopback (`rootless-host.ts`). Tests and the demo know it by this.
  */
-import type { PublishOptions, ThrowAwayCa } from './throw-away-ca.ts';
-
 /** Where OpenSSH's client finds a gate. */
 export interface GateTarget {
   readonly name: string;
@@ -20,17 +18,12 @@ export interface ManagedHost {
   readonly login: string;
   /** The account that commands run as. */
   readonly runsAs: string;
-  readonly ca: ThrowAwayCa;
   /** The path on the host of what lies at `path` below the host's own root. */
   readonly at: (path: string) => string;
   /** Replaces the allowlist. */
   readonly allow: (allowlist: object) => Promise<void>;
   /** A command of the host: a shell script, which only the host's owner can change. The result is its path. */
   readonly command: (name: string, body: string) => Promise<string>;
-  /** Signs and installs the next trust documents, as `beacon host sync` does: whole, and by one rename. */
-  readonly publish: (changes?: PublishOptions) => Promise<void>;
-  /** Puts a certificate of the host's own key in place. */
-  readonly certifyHostKey: (line: string) => Promise<void>;
   /** The lines of the host's record chain. */
   readonly records: () => Promise<string[]>;
   /** Runs a shell script on the host as its owner; it stops at the first command that fails. The result is its output. */
