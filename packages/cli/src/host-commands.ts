@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { collect, type Finish, JSON_OPTION, type Json } from './command-options.ts';
 import type { Context } from './context.ts';
-import type { HostInitOptions, HostPlaceOptions, HostRemoveOptions } from './host.ts';
+import type { HostInitOptions, HostPlaceOptions, HostRemoveOptions, HostSyncOptions } from './host.ts';
 
 const ROOT_OPTION = ['--root <dir>', 'the image of a machine, instead of this one', '/'] as const;
 
@@ -51,9 +51,11 @@ export function addHost(program: Command, context: Context, finish: Finish): voi
     );
   host
     .command('sync')
-    .description('fetch trust root, trust status and revocation list from the CA, verify them, and use them')
+    .description('fetch and use new trust documents, renew the host certificate, report to the CA')
+    .option('--every <seconds>', 'go on until stopped, where neither systemd nor cron calls this')
+    .option('--quiet', 'say nothing unless something has changed or does not work', false)
     .option(...ROOT_OPTION)
-    .action(async (options: HostPlaceOptions) =>
+    .action(async (options: HostSyncOptions) =>
       finish(await (await import('./host.ts')).hostSync(context, options)),
     );
   host

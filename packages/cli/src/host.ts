@@ -1,6 +1,7 @@
 /** `beacon host init|check|remove`: reads what was typed, calls `@beacon/host`, prints. */
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ClientError, type Outside, parseServerUrl } from '@beacon/client';
 import {
   CERTIFICATE_STEP,
@@ -57,6 +58,12 @@ export interface HostInitOptions extends HostPlaceOptions {
   readonly print?: PrintForm;
 }
 
+export interface HostSyncOptions extends HostPlaceOptions {
+  /** Seconds between two; once when absent. */
+  readonly every?: string;
+  readonly quiet: boolean;
+}
+
 export interface HostRemoveOptions extends HostPlaceOptions {
   readonly purge: boolean;
 }
@@ -64,6 +71,8 @@ export interface HostRemoveOptions extends HostPlaceOptions {
 type Machine = ReturnType<typeof openMachine>;
 
 const HAS_DEFECTS = 78;
+/** The CA holds other records than this host has. */
+const ALARM = 77;
 /** For each of three requests; systemd ends the whole after a minute. */
 const SYNC_TIMEOUT_MS = 15_000;
 
@@ -173,11 +182,36 @@ export async function hostCheck(
   return defects === 0 ? 0 : HAS_DEFECTS;
 }
 
-export async function hostSync({ terminal, now }: Context, options: HostPlaceOptions): Promise<number> {
-  const outside = { ...outsideOfMachine(), now, timeoutMs: SYNC_TIMEOUT_MS };
-  const { version, changed } = await syncHost(open(options), outside);
-  terminal.talk(changed ? `trust ${version} is in force now` : `trust ${version} is still the newest`);
+export async function hostSync(context: Context, options: HostSyncOptions): Promise<number> {
+  const machine = open(options);
+  const { every } = options;
+  if (every === undefined) return syncOnce(context, machine, options.quiet);
+  if (!/^[1-9][0-9]{0,4}$/.test(every)) throw usageError(`${every} is no number of seconds: try --every 60`);
+  await untilStopped(async (signal) => {
+    while (!signal.aborted) {
+      const beganMs = performance.now();
+      await syncOnce(context, machine, true).catch((error: unknown) => {
+        if (!(error instanceof Error) || !('code' in error)) throw error;
+        context.terminal.talk(`beacon: ${error.message}`);
+      });
+      const restMs = Number(every) * 1_000 - (performance.now() - beganMs);
+      await delay(Math.max(0, restMs), undefined, { signal }).catch(() => undefined);
+    }
+  });
   return 0;
+}
+
+async function syncOnce({ terminal, now }: Context, machine: Machine, isQuiet: boolean): Promise<number> {
+  const outside = { ...outsideOfMachine(), now, timeoutMs: SYNC_TIMEOUT_MS };
+  const { version, changed, isRenewed, isReported, troubles } = await syncHost(machine, outside);
+  if (changed) terminal.talk(`trust ${version} is in force now`);
+  else if (!isQuiet) terminal.talk(`trust ${version} is still the newest`);
+  if (isRenewed) terminal.talk('the host certificate is renewed');
+  if (isReported && !isQuiet) terminal.talk('the CA took the report of this host');
+  for (const { part, code, message } of troubles) {
+    terminal.talk(`${code === 'head-refused' ? 'ALARM' : 'TROUBLE'} ${part}: ${message}`);
+  }
+  return troubles.some(({ code }) => code === 'head-refused') ? ALARM : 0;
 }
 
 export async function hostRemove({ terminal }: Context, options: HostRemoveOptions): Promise<number> {

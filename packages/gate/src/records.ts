@@ -28,6 +28,7 @@ import {
   parseRecord,
   type RecordFields,
 } from '@beacon/protocol/record';
+import { findFormerRecordFiles, formerRecordFile } from '@beacon/protocol/record-files';
 import { isCode, makeFolder, renameDurably } from './durable-file.ts';
 import { GateError } from './error.ts';
 import { withLock } from './lock.ts';
@@ -55,9 +56,7 @@ interface Tail {
   readonly torn: number;
 }
 
-const SUFFIX = '.ndjson';
 const FULL_BYTES = 67_108_864;
-const SEQUENCE_DIGITS = 16;
 const PAGE_BYTES = 65_536;
 const NEWLINE = 0x0a;
 
@@ -143,18 +142,15 @@ export class Records {
     const { head, torn } = this.#open('r', readTail);
     // Half a line is taken off by the next record, which says so.
     if (torn > 0) return;
-    const number = String(head.seq).padStart(SEQUENCE_DIGITS, '0');
-    renameDurably(path, `${path.slice(0, -SUFFIX.length)}-${number}${SUFFIX}`);
+    renameDurably(path, formerRecordFile(path, head.seq));
   }
 
   /** The files that were put aside, oldest first. */
   #former(): string[] {
     const { file } = this.#options;
-    const begin = `${basename(file, SUFFIX)}-`;
-    return readdirSync(dirname(file))
-      .filter((name) => name.startsWith(begin) && name.endsWith(SUFFIX))
-      .sort()
-      .map((name) => join(dirname(file), name));
+    return findFormerRecordFiles(basename(file), readdirSync(dirname(file))).map(({ name }) =>
+      join(dirname(file), name),
+    );
   }
 
   #open<Result>(flags: string, work: (file: number) => Result, path = this.#options.file): Result {

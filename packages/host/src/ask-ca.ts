@@ -47,6 +47,8 @@ export interface ReportTaken {
   readonly head: { readonly seq: number; readonly hash: string };
   readonly contractKnown: boolean;
   readonly clockOffSeconds: number;
+  /** The host certificate is to be renewed now, for its CA key goes. */
+  readonly renew: boolean;
 }
 
 const KEY_PROOF_NAMESPACE = 'certificate@beacon';
@@ -94,7 +96,7 @@ export async function sendReport(asker: Asker, report: Report): Promise<ReportTa
   }
   const { seq, hash } = head;
   if (typeof seq !== 'number' || typeof hash !== 'string') throw malformed('a member is missing');
-  return { head: { seq, hash }, contractKnown, clockOffSeconds };
+  return { head: { seq, hash }, contractKnown, clockOffSeconds, renew: answer['renew'] === true };
 }
 
 interface Request {

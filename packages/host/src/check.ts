@@ -8,6 +8,7 @@ import { ProtocolError } from '@beacon/protocol/error';
 import { isDone } from './apply.ts';
 import { checkAccounts } from './check-accounts.ts';
 import { checkHostCertificate, presentCertificateSteps } from './check-host-certificate.ts';
+import { checkSync } from './check-sync.ts';
 import { checkTrust } from './check-trust.ts';
 import { DROP_IN, type DropIn, dropInDirectives, personalDirectives } from './drop-in.ts';
 import { differenceFindings } from './drop-in-trial.ts';
@@ -24,10 +25,10 @@ import { missingExemptions } from './penalty-exemption.ts';
 import { personalObstacles } from './personal-logins.ts';
 import { ALLOWLIST, planHost, type Step } from './plan.ts';
 import { findNoShell } from './prepare.ts';
-import { TIMER } from './reload.ts';
+import { findSchedule } from './schedule.ts';
 import { askSshd, unprintedDirectives } from './sshd.ts';
 import { findSudoDefect } from './sudo-rule.ts';
-import { NOTE, type Note } from './wish.ts';
+import { NOTE } from './wish.ts';
 
 /** Everything that is wrong. Throws HostError `not-a-host`, `state-damaged`. */
 export function checkHost(machine: Machine, now: Date): Finding[] {
@@ -55,7 +56,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
     trust: undefined,
     dropIn,
     noShell: findNoShell(machine),
-    systemd: facts.systemd,
+    schedule: findSchedule(facts),
   }).filter(
     (step) => !('path' in step && (step.path === NOTE || (step.path === DROP_IN && trust === undefined))),
   );
@@ -87,7 +88,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
     ...(sshd === undefined ? [] : checkPersonalLogins(machine, facts, sshd, dropIn)),
     ...missingExemptions(settings, noted.brokerAddresses ?? []),
     ...checkSudo(machine, noted.login),
-    ...checkTimer(machine, facts, noted),
+    ...checkSync(machine, facts, noted, now),
   ];
 }
 
@@ -199,12 +200,4 @@ function checkSudo(machine: Machine, login: string): Finding[] {
           'look for a later file or rule: later ones of sudo win (sudo -l -U beacon)',
         ),
       ];
-}
-
-function checkTimer(machine: Machine, { systemd, live }: Facts, noted: Note): Finding[] {
-  if (!live || !systemd || noted.ca === undefined) return [];
-  if (machine.run(['systemctl', 'is-active', '--quiet', TIMER]).status === 0) return [];
-  return [
-    defect('timer', TIMER, 'it does not run: trust would become stale', `systemctl enable --now ${TIMER}`),
-  ];
 }

@@ -15,6 +15,7 @@ const kinds = {
   'clock-wrong': 'unavailable',
   'answer-malformed': 'unavailable',
   'ca-refused': 'denied',
+  'head-refused': 'denied',
   'host-key-missing': 'invalid',
   'certificate-refused': 'denied',
   'root-key-differs': 'denied',

@@ -24,6 +24,8 @@ const PROGRAMS = [
   'prlimit',
   'systemd-run',
   'systemctl',
+  'cron',
+  'crond',
   'restorecon',
 ] as const;
 
@@ -44,6 +46,8 @@ export interface Facts {
   };
   /** systemd is the first process, or, in an image, is installed. */
   readonly systemd: boolean;
+  /** cron is installed, and has a folder of tables. */
+  readonly cron: boolean;
   readonly controlGroups2: boolean;
   /** Whether sudo reads /etc/sudoers.d. */
   readonly sudoersFolder: boolean;
@@ -85,6 +89,7 @@ export function lookAt(machine: Machine): Facts {
       inclusion: findInclusion(config ?? ''),
     },
     systemd,
+    cron: (programs.has('cron') || programs.has('crond')) && existsSync(machine.at('/etc/cron.d/.')),
     controlGroups2: machine.live && existsSync('/sys/fs/cgroup/cgroup.controllers'),
     sudoersFolder: /^\s*[@#]includedir\s+\/etc\/sudoers\.d\s*$/m.test(text('/etc/sudoers') ?? ''),
     accounts: readAccounts(machine),

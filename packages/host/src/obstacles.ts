@@ -34,6 +34,7 @@ function programObstacles({
     ['visudo', 'sudo'],
     ['sha256sum', 'coreutils'],
     ['chpasswd', 'passwd (shadow)'],
+    ['flock', 'util-linux'],
   ] as const) {
     if (!programs.has(name))
       found.push(defect('program-missing', name, 'it is not installed', `install ${from}`));

@@ -8,6 +8,7 @@ import type { WantedAccount } from './accounts.ts';
 import { DROP_IN, type DropIn, formatDropIn, PRINCIPALS_LOGIN, TRUST_FOLDER } from './drop-in.ts';
 import type { Carried, Payload } from './payload.ts';
 import { formatPersonalLogins, PERSONAL_LOGINS } from './personal-logins.ts';
+import { CRON_FILE, CRON_TEXT, type Schedule } from './schedule.ts';
 import { formatSudoRule, SUDO_RULE } from './sudo-rule.ts';
 import { listTrustFiles, trustVersion, userCaFile, type VerifiedTrust } from './trust-documents.ts';
 import { formatNote, NOTE, type Wish } from './wish.ts';
@@ -48,8 +49,8 @@ export interface PlanInput {
   readonly dropIn: DropIn;
   /** A shell that refuses logins. */
   readonly noShell: string;
-  /** Whether there is systemd, so that units are of use. */
-  readonly systemd: boolean;
+  /** What calls `sync` on a host that asks a CA. */
+  readonly schedule: Schedule;
 }
 
 export const PROGRAM_FOLDER = '/usr/lib/beacon';
@@ -84,7 +85,8 @@ export function planHost(input: PlanInput): Step[] {
     { ...file(ALLOWLIST, EMPTY_ALLOWLIST), theirs: true },
     file(PERSONAL_LOGINS, formatPersonalLogins(wish.personalLogins ?? [])),
     ...(input.trust === undefined ? [] : trustSteps(input.trust)),
-    ...(input.systemd ? unitSteps(payload) : []),
+    ...(input.schedule === 'systemd' ? unitSteps(payload) : []),
+    ...(input.schedule === 'cron' && wish.ca !== undefined ? [file(CRON_FILE, CRON_TEXT)] : []),
     file(SUDO_RULE, formatSudoRule(wish.login), 0o440),
     { do: 'folder', path: '/etc/ssh/sshd_config.d', mode: 0o755, theirs: true },
     file(DROP_IN, formatDropIn(input.dropIn)),

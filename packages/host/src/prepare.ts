@@ -9,7 +9,7 @@ import { type DropIn, TRUST_FOLDER } from './drop-in.ts';
 import { tryOut } from './drop-in-trial.ts';
 import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
-import type { Finding } from './finding.ts';
+import { type Finding, note } from './finding.ts';
 import { readHostCertificate } from './host-certificate.ts';
 import { readFloors } from './install-trust.ts';
 import type { Machine } from './machine.ts';
@@ -17,6 +17,7 @@ import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
 import { type Payload, readPayload } from './payload.ts';
 import { planHost, type Step } from './plan.ts';
+import { findSchedule } from './schedule.ts';
 import {
   readTrustFolder,
   requireFresh,
@@ -50,6 +51,13 @@ export interface Prepared {
   readonly findings: readonly Finding[];
 }
 
+const NOTHING_CALLS = note(
+  'schedule',
+  'beacon host sync',
+  'there is neither systemd nor cron to call it every minute',
+  'let who supervises programs here run: /usr/lib/beacon/beacon host sync --every 60',
+);
+
 /** Changes nothing. Throws HostError `payload-missing`, `trust-…`, `clock-wrong`, `other-host`. */
 export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }: InitRequest): Prepared {
   const noted = readNote(machine);
@@ -75,9 +83,14 @@ export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }
   for (const floor of readFloors(machine)) requireNotBelow(floor, chosen);
   const { userCa } = chosen.root;
   const { dropIn, settings, findings: tried } = tryOut(machine, facts, wish, userCa);
-  const findings = [...findObstacles(facts, { login: wish.login, userCa, settings }), ...tried];
+  const schedule = findSchedule(facts);
+  const findings = [
+    ...findObstacles(facts, { login: wish.login, userCa, settings }),
+    ...tried,
+    ...(wish.ca !== undefined && schedule === 'operator' ? [NOTHING_CALLS] : []),
+  ];
   const noShell = facts.programs.has('sshd') ? findNoShell(machine) : '/bin/false';
-  const steps = planHost({ wish, payload, trust: chosen, dropIn, noShell, systemd: facts.systemd });
+  const steps = planHost({ wish, payload, trust: chosen, dropIn, noShell, schedule });
   return { wish, facts, payload, trust: chosen, dropIn, steps, findings };
 }
 

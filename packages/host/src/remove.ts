@@ -12,6 +12,7 @@ import { CERTIFICATE_DROP_IN } from './host-certificate.ts';
 import { requireRoot } from './init.ts';
 import { Journal } from './journal.ts';
 import { JOURNAL, JOURNAL_FOLDER } from './journal-entry.ts';
+import { forgetLastSync } from './last-sync.ts';
 import { withLock } from './lock.ts';
 import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
@@ -39,6 +40,7 @@ export async function removeHost(machine: Machine, { purge, report }: RemoveOpti
   }
   await withLock(machine, async () => {
     for (const line of removeSteps(machine)) report(line);
+    forgetLastSync(machine);
     if (purge) rmSync(machine.at(GATE_STATE), { recursive: true, force: true });
   });
 }
