@@ -73,8 +73,8 @@ type Machine = ReturnType<typeof openMachine>;
 const HAS_DEFECTS = 78;
 /** The CA holds other records than this host has. */
 const ALARM = 77;
-/** For each of three requests; systemd ends the whole after a minute. */
-const SYNC_TIMEOUT_MS = 15_000;
+/** For each of some five requests; systemd ends the whole after a minute. */
+const SYNC_TIMEOUT_MS = 10_000;
 
 export async function hostInit(context: Context, options: HostInitOptions): Promise<number> {
   const { terminal } = context;

@@ -57,7 +57,7 @@ export async function fetchTrust(
     ...(status === undefined ? {} : filesOf('status', status.signed)),
     ...(krl === undefined ? {} : { krl: krl.body }),
   };
-  const tags = { ...known, ...tagOf('root', root), ...tagOf('status', status), ...tagOf('krl', krl) };
+  const tags = tagsOf(known, { root, status, krl });
   return { files: requireAll(files), tags, ...(root === undefined ? {} : { newest: root.signed }) };
 }
 
@@ -90,8 +90,16 @@ async function get(
   return { body, tag: given !== undefined && TAG.test(given) ? given : undefined };
 }
 
-function tagOf(name: keyof TrustTags, answer: Tagged | undefined): TrustTags {
-  return answer?.tag === undefined ? {} : { [name]: answer.tag };
+/** Those of what is there now: a document that came without a tag has none, and not that of the one before. */
+function tagsOf(known: TrustTags, answers: Readonly<Record<keyof TrustTags, Tagged | undefined>>): TrustTags {
+  const names = ['root', 'status', 'krl'] as const;
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const answer = answers[name];
+      const tag = answer === undefined ? known[name] : answer.tag;
+      return tag === undefined ? [] : [[name, tag]];
+    }),
+  );
 }
 
 function readSigned(name: 'root' | 'status', body: Buffer): SignedRoot {

@@ -50,6 +50,14 @@ if (!isRoot) process.stderr.write('installing trust is left out: it needs root\n
     await refusesWith(code);
   });
 
+  test('B3: a document that came without a tag is asked for whole, so no other passes for it', async () => {
+    const before = { ...served.bodies };
+    await served.serve({ revoked: [5n] });
+    await served.sync(5_000, served.nearby);
+    served.bodies = before;
+    await refusesWith('trust-went-back');
+  });
+
   test('B6: documents of another signer are refused', async () => {
     await served.serve({ signStatusWith: served.ca.userCa });
     await refusesWith('trust-refused');
