@@ -133,8 +133,8 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
   const shown = async () => {
     for (let attempt = 0; attempt < 50; attempt++) {
       const { stdout } = await at().host.exec(['ssh-keyscan', '-c', '-t', 'ed25519', '127.0.0.1']);
-      const line = stdout.split('\n').find((one) => one.includes('-cert-v01@openssh.com'));
-      if (line !== undefined) return parseCertificateLine(line.replace(/^\S+ /, ''));
+      const [line] = /\S+-cert-v01@openssh\.com \S+/.exec(stdout) ?? [];
+      if (line !== undefined) return parseCertificateLine(line);
       await delay(100);
     }
     throw new Error('sshd shows no certificate');
