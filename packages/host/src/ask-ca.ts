@@ -38,6 +38,8 @@ export interface Report {
   readonly clock: string;
   readonly versions: { readonly beacon: string; readonly sshd: string };
   readonly trust: { readonly root: number; readonly status: number };
+  /** The serial of the host certificate that sshd shows. */
+  readonly certificate?: string;
   readonly contract?: { readonly sha256: string; readonly allowlist?: string };
   readonly head: { readonly seq: number; readonly hash: string };
   readonly records: readonly string[];

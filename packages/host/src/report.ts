@@ -8,9 +8,12 @@ import { parseAllowlist } from '@beacon/protocol/allowlist';
 import type { ChainHead } from '@beacon/protocol/checkpoint';
 import { ProtocolError } from '@beacon/protocol/error';
 import { FIRST_PREVIOUS } from '@beacon/protocol/record';
+import { parseCertificateLine } from '@beacon/ssh/certificate';
+import { SshError } from '@beacon/ssh/error';
 import { type Asker, type ReportTaken, sendReport } from './ask-ca.ts';
 import { readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
+import { readHostCertificate } from './host-certificate.ts';
 import { headOf, readRecordHead, readRecordsAfter } from './host-records.ts';
 import type { Machine } from './machine.ts';
 import { ALLOWLIST } from './plan.ts';
@@ -80,6 +83,7 @@ export async function reportHost(
     clock: at.toISOString(),
     versions: { beacon, sshd: readSshdRelease(machine) },
     trust: { root, status },
+    ...readCertificate(machine),
   };
   let from = last?.head;
   let isTextKnown = contract === undefined || last?.contract === contract.sha256;
@@ -127,6 +131,16 @@ function gapFrom(
       'the CA misses records and does not say from where on: report this',
     );
   return seq === 0 && hash === FIRST_PREVIOUS && hadRecords ? undefined : { seq, hash };
+}
+
+function readCertificate(machine: Machine): { readonly certificate?: string } {
+  const line = readHostCertificate(machine);
+  try {
+    return line === undefined ? {} : { certificate: parseCertificateLine(line).serial.toString() };
+  } catch (error) {
+    if (error instanceof SshError) return {};
+    throw error;
+  }
 }
 
 /** What the gate would follow; an allowlist that it refuses is none. */
