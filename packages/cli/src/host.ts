@@ -116,6 +116,8 @@ export async function hostInit(context: Context, options: HostInitOptions): Prom
     const lines = diffPlan(machine, steps);
     for (const line of lines) terminal.out(line);
     if (lines.length === 0) terminal.talk('nothing would change');
+    if (token !== undefined)
+      terminal.talk(`then it would enrol at ${wish.ca} as ${wish.host}, and log in to its own gate`);
     return prepared.findings.some(({ kind }) => kind === 'defect') ? HAS_DEFECTS : 0;
   }
   const enrolment = enrolling === undefined ? {} : { enrolment: enrolling.enrolment };

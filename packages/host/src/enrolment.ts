@@ -74,10 +74,12 @@ function findOtherCertificates(machine: Machine, { path, signer }: HostKey): Fin
 }
 
 export interface Enrolled {
-  /** One line, verified. */
+  /** One line; verified where there is no `defect`. */
   readonly certificate: string;
   /** It has just been issued. */
   readonly isNew: boolean;
+  /** Why the one that is there does not hold: without a token it stays, and stands in nobody's way. */
+  readonly defect?: string;
 }
 
 /**
@@ -97,7 +99,9 @@ export async function obtainHostCertificate(
       verifyHostCertificate(present, use);
       return { certificate: present, isNew: false };
     } catch (error) {
-      if (secret === undefined || !(error instanceof HostError)) throw error;
+      if (!(error instanceof HostError)) throw error;
+      if (secret === undefined && isResumed) throw error;
+      if (secret === undefined) return { certificate: present, isNew: false, defect: error.message };
     }
   }
   if (secret === undefined) {

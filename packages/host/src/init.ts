@@ -77,6 +77,7 @@ export async function initHost(machine: Machine, prepared: Prepared, options: In
       if (enrolment !== undefined) {
         const before = askHost(machine);
         enrolled = await obtainHostCertificate(machine, prepared, enrolment, !wasComplete);
+        if (enrolled.defect !== undefined) options.report(`note: ${enrolled.defect}`);
         await apply(certificateSteps(enrolled.certificate));
         if (!certificatesInForce(before).includes(HOST_CERTIFICATE))
           requireOnlyCertificateAdded(before, askHost(machine));
