@@ -80,12 +80,12 @@ export async function hostInit(context: Context, options: HostInitOptions): Prom
   const { terminal } = context;
   const machine = open(options);
   const token = options.tokenFile === undefined ? undefined : readToken(options.tokenFile);
-  const outside = { ...outsideOfMachine(), now: context.now };
-  const { wish, trust } = await meet(context, machine, options, outside, token);
-  const enrols = token !== undefined || (wish.ca !== undefined && readHostCertificate(machine) !== undefined);
   if (token !== undefined && !machine.live) {
     throw usageError('an image is enrolled when it starts: leave --token-file out, and see docs/host.md');
   }
+  const outside = { ...outsideOfMachine(), now: context.now };
+  const { wish, trust } = await meet(context, machine, options, outside, token);
+  const enrols = token !== undefined || (wish.ca !== undefined && readHostCertificate(machine) !== undefined);
   const from = options.from ?? ownFolder();
   const plan = prepareHost(machine, {
     wish,
