@@ -49,6 +49,7 @@ export class Stage {
   readonly caConfiguration: string;
   readonly hosts: DemoHost[] = [];
   readonly #children: ChildProcess[] = [];
+  #server: ChildProcess | undefined;
 
   /** Who vouches for the CA's own address, where that is not loopback: a file of this one certificate. */
   readonly tlsAuthority: string | undefined;
@@ -185,6 +186,7 @@ export class Stage {
   async serve(): Promise<ChildProcess> {
     const log = join(this.folder, 'ca.log');
     const child = this.start('operator', ['ca', 'serve', '--config', this.caConfiguration]);
+    this.#server = child;
     child.stdout?.on('data', (data: Buffer) => appendFileSync(log, data));
     child.stderr?.on('data', (data: Buffer) => appendFileSync(log, data));
     await until(
@@ -196,6 +198,14 @@ export class Stage {
       },
     );
     return child;
+  }
+
+  /** Ends the CA's server in order, and starts it again. */
+  async restart(): Promise<void> {
+    const ended = new Promise((resolve) => this.#server?.once('exit', resolve));
+    this.#server?.kill('SIGTERM');
+    await ended;
+    await this.serve();
   }
 
   /** A real sshd that trusts the CA and nothing else, registered at the CA by the administrator. */

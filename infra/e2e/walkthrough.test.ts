@@ -2,11 +2,12 @@
  * From nothing to three managed hosts, as the README tells it: a CA with TLS, a root key, a token for each machine, the
  * archive, `beacon host init`. Then a grant that opens one host alone, a revocation that reaches what runs, and another CA key.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CaApi } from '@beacon/client';
+import { openPrivateKey } from '@beacon/ssh';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { packHost } from '../../scripts/build-host.ts';
 import { programOf } from '../demo/checks.ts';
@@ -14,17 +15,19 @@ import { type Door, GateCaller } from '../demo/gate-caller.ts';
 import { offerCommands } from '../demo/gate-stage.ts';
 import { logIn } from '../demo/login.ts';
 import { Stage } from '../demo/stage.ts';
-import { makeRootKey, publishRoot, succeed } from '../demo/trust-ceremony.ts';
+import { makeRootKey, publishDrafted, publishRoot, succeed } from '../demo/trust-ceremony.ts';
+import { GateConnection } from '../lab/gate-connection.ts';
 import { Lab } from '../lab/lab.ts';
 import type { LabHost } from '../lab/lab-host.ts';
 import { whyNoLab } from '../lab/possible.ts';
-import { type Asked, invocation } from '../lab/throw-away-ca.ts';
+import { type Asked, invocation, ThrowAwayCa } from '../lab/throw-away-ca.ts';
 
 const why = whyNoLab();
 if (why !== undefined) process.stderr.write(`the walk through three hosts is left out: ${why}\n`);
 
 const NAMES = ['site-01', 'site-02', 'site-03'] as const;
 const ARCHIVE = '/mnt/beacon-host.tar';
+const LIFETIME_SECONDS = 40;
 const PROMISED_MS = 90_000;
 const HOW = { timeout_seconds: 300, run_as: 'beacon-setup' };
 const NAME = { name: { pattern: '[a-z][a-z0-9-]{0,30}' } };
@@ -40,7 +43,10 @@ const ALLOWLISTS = [
     'site.watch': { ...WATCH, argv: [command('watch'), '{name}'] },
   },
   { 'site.withdraw': { ...WITHDRAW, argv: [command('withdraw'), '{name}'] } },
-  { 'site.watch': { ...WATCH, argv: [command('watch'), '{name}'] } },
+  {
+    'site.withdraw': { ...WITHDRAW, argv: [command('withdraw'), '{name}'] },
+    'site.watch': { ...WATCH, argv: [command('watch'), '{name}'] },
+  },
 ] as const;
 
 (why === undefined ? describe : describe.skip)('three machines', () => {
@@ -115,7 +121,7 @@ const ALLOWLISTS = [
   test('a grant for one host runs there, and sshd of the others refuses it, each in its own words', async () => {
     const first = caller(0);
     const deploy = site('deploy', 'shop', 'withdraw');
-    const held = await first.ask([deploy]);
+    const held = await first.ask([deploy], LIFETIME_SECONDS);
     for (const other of [1, 2]) {
       const elsewhere = await first.connect(held, { target: at(other), login: 'beacon' });
       expect(await elsewhere.ended).toBe(255);
@@ -133,7 +139,7 @@ const ALLOWLISTS = [
   test("a command that a host's own list lacks is refused by its gate, though CA and policy grant it", async () => {
     const second = caller(1);
     const deploy = site('deploy', 'shop', 'withdraw');
-    const held = await second.ask([deploy]);
+    const held = await second.ask([deploy], LIFETIME_SECONDS);
     const connection = await second.connect(held);
     expect(await connection.run(deploy)).toMatchObject({ event: 'refused', code: 'command-not-allowed' });
     await connection.end();
@@ -156,4 +162,84 @@ const ALLOWLISTS = [
     await connection.ended;
     expect(await at(0).script('pgrep -f "^sleep 4242$" || echo nothing')).toBe('nothing\n');
   }, 150_000);
+
+  describe('and another key of the user CA', () => {
+    const sync = (index: number) => at(index).run(['/usr/lib/beacon/beacon', 'host', 'sync']);
+    const rotate = (...words: string[]) => stage.beacon('ada', ['ca', 'rotate', ...words]);
+    const key = (name: string): string => join(stage.folder, 'ca', 'keys', name);
+
+    /** What a thief of the first key can make himself: good for a host, whoever grants it. */
+    const opensWithStolen = async (index: number): Promise<boolean> => {
+      const passphrase = readFileSync(key('passphrase'), 'utf8').trim();
+      const { signer } = await openPrivateKey(readFileSync(key('user_ca'), 'utf8'), passphrase);
+      const thief = new ThrowAwayCa({ host: at(index).name, login: 'beacon' }, () => new Date());
+      const certified = await thief.certify([], { signer, fields: { serial: 2n ** 40n } });
+      const connection = await GateConnection.open(at(index), certified);
+      const isIn = await connection.hello().then(
+        () => true,
+        () => false,
+      );
+      await connection.kill();
+      return isIn;
+    };
+    /** Nobody who is right is refused, whichever key signs. */
+    const everyHostRuns = async (): Promise<void> => {
+      for (const index of NAMES.keys()) {
+        const withdraw = site('withdraw', 'shop');
+        const one = caller(index);
+        const connection = await one.connect(await one.ask([withdraw], LIFETIME_SECONDS));
+        expect(await connection.run(withdraw)).toMatchObject({ event: 'exit', code: 0 });
+        expect(await connection.end()).toBe(0);
+      }
+    };
+
+    test('B13: takes over host by host, is refused while one lacks it, and the former opens nothing after it', async () => {
+      for (const host of hosts) await host.run(['systemctl', 'stop', 'beacon-host-sync.timer']);
+      for (const index of NAMES.keys()) expect(await opensWithStolen(index)).toBe(true);
+
+      const root = join(stage.folder, 'root-2.json');
+      const config = ['--config', stage.caConfiguration];
+      const made = ['--for', 'user', '--passphrase-file', key('passphrase'), '--out', root];
+      succeed(
+        await stage.beacon('operator', ['ca', 'rotate', 'prepare', key('user_ca_2'), ...made, ...config]),
+      );
+      const text = readFileSync(stage.caConfiguration, 'utf8');
+      const next = `  user_ca_next: { file: ${key('user_ca_2')}, passphrase_file: ${key('passphrase')} }`;
+      writeFileSync(
+        stage.caConfiguration,
+        text.replace(/^ {2}user_ca: .*$/m, (line) => `${line}\n${next}`),
+      );
+      await stage.restart();
+      await publishDrafted(stage, 'ada', root);
+      await everyHostRuns();
+
+      await sync(0);
+      await sync(1);
+      const activate = ['activate', key('user_ca_2.pub'), '--reason', 'a test'];
+      const early = await rotate(...activate);
+      expect(early).toMatchObject({ status: 77, stdout: '' });
+      expect(early.stderr).toContain('site-03');
+      expect(early.stderr).not.toMatch(/site-0[12]/);
+      await everyHostRuns();
+
+      await sync(2);
+      succeed(await rotate(...activate));
+      await everyHostRuns();
+      for (const index of NAMES.keys()) expect(await opensWithStolen(index)).toBe(true);
+
+      const last = join(stage.folder, 'root-3.json');
+      const retire = async () => {
+        const drafted = await stage.beacon('operator', ['ca', 'rotate', 'retire', '--out', last, ...config]);
+        return drafted;
+      };
+      const tooEarly = await retire();
+      expect(tooEarly.status).not.toBe(0);
+      for (let outcome = tooEarly; outcome.status !== 0; outcome = await retire()) await sleep(5_000);
+      await publishDrafted(stage, 'ada', last);
+      for (const index of NAMES.keys()) await sync(index);
+      await everyHostRuns();
+      for (const index of NAMES.keys()) expect(await opensWithStolen(index)).toBe(false);
+      for (const host of hosts) await host.run(['systemctl', 'start', 'beacon-host-sync.timer']);
+    }, 360_000);
+  });
 });

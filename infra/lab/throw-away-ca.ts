@@ -22,6 +22,7 @@ import {
   formatPublicKeyLine,
   generateKey,
   type KeyPair,
+  type Signer,
   signMessage,
   signUserCertificate,
   type UserCertificateFields,
@@ -49,6 +50,8 @@ export interface CertifyOptions {
   readonly fields?: Partial<UserCertificateFields>;
   readonly key?: KeyPair;
   readonly ca?: KeyPair;
+  /** Signs in the place of any key of this CA's. */
+  readonly signer?: Signer;
   readonly lifetimeSeconds?: number;
 }
 
@@ -150,7 +153,7 @@ export class ThrowAwayCa {
         extensions: { 'grant@beacon': formatGrant(grant) },
         ...options.fields,
       },
-      createUserCa(createSigner((options.ca ?? this.userCa).privateKey)),
+      createUserCa(options.signer ?? createSigner((options.ca ?? this.userCa).privateKey)),
       randomBytes(32),
     );
     return { blob, grant, serial, key };
