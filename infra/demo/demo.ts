@@ -37,7 +37,8 @@ try {
   say('\n— lin logs in');
   await logIn(stage, 'lin');
   const api = await programOf(stage, 'lin');
-  gates = await openGateStage(stage, api);
+  say('\n— two machines become managed hosts');
+  gates = await openGateStage(stage, api, say);
   for (const { target } of gates.hosts)
     say(`  ${target.name} is a managed host: its gate runs its own list only`);
   if (values.once) {

@@ -58,8 +58,12 @@ export async function prepareEnrolment(caFolder: string, stage: Stage): Promise<
   if (whyNoLab() === undefined) await makeRootKey(caFolder, stage);
 }
 
-/** Starts both hosts; `api` is asked for what they trust, `stage` enrols or registers them as its administrator. */
-export async function openGateStage(stage: Stage, api: CaApi): Promise<GateStage> {
+/** Starts both hosts; `api` is asked for what they trust, `stage` enrols or registers them as its administrator. `say` is told. */
+export async function openGateStage(
+  stage: Stage,
+  api: CaApi,
+  say: (text: string) => void,
+): Promise<GateStage> {
   const why = whyNoLab();
   const whyNone = why === undefined ? undefined : whyNoRootlessHost();
   if (whyNone !== undefined) throw new Error(`no host can be had here: ${why}, and ${whyNone}`);
@@ -69,7 +73,7 @@ export async function openGateStage(stage: Stage, api: CaApi): Promise<GateStage
   };
   try {
     const hosts =
-      why === undefined ? await enrolBoth(stage, closing) : await registerBoth(stage, api, closing);
+      why === undefined ? await enrolBoth(stage, closing, say) : await registerBoth(stage, api, closing);
     for (const host of hosts) await prepare(host);
     return { why, hosts, close };
   } catch (error) {
@@ -82,7 +86,7 @@ type Both = GateStage['hosts'];
 type Closing = (() => Promise<void>)[];
 
 /** Machines of the lab, by `beacon host init` with a token. A lane leads each to the CA, which is on loopback. */
-async function enrolBoth(stage: Stage, closing: Closing): Promise<Both> {
+async function enrolBoth(stage: Stage, closing: Closing, say: (text: string) => void): Promise<Both> {
   await publishRoot(stage, 'ada');
   const lab = Lab.open(mkdtempSync(join(tmpdir(), 'beacon-demo-lab-')));
   closing.push(() => lab.down());
@@ -92,7 +96,11 @@ async function enrolBoth(stage: Stage, closing: Closing): Promise<Both> {
     closing.push(() => lane.close());
     const words = ['ca', 'host', 'token', name, '--address', address, ...PLACE];
     await host.lab.write('/run/token', succeed(await stage.beacon('ada', words)), { mode: 0o600 });
-    await host.init(['--ca', stage.caUrl, '--token-file', '/run/token']);
+    const said = await host.init(['--ca', stage.caUrl, '--token-file', '/run/token']);
+    say(
+      `  $ beacon ca host token ${name} …, and on ${name}: beacon host init --id ${name} --ca … --token-file …`,
+    );
+    say(`  ${said.trimEnd().split('\n').at(-1) ?? ''}`);
     return host;
   };
   // One after the other: a lab's network is made by the first.
