@@ -217,7 +217,7 @@ const ALLOWLISTS = [
       await sync(1);
       const activate = ['activate', key('user_ca_2.pub'), '--reason', 'a test'];
       const early = await rotate(...activate);
-      expect(early).toMatchObject({ status: 77, stdout: '' });
+      expect(early).toMatchObject({ status: 75, stdout: '' });
       expect(early.stderr).toContain('site-03');
       expect(early.stderr).not.toMatch(/site-0[12]/);
       await everyHostRuns();
