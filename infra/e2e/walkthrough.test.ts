@@ -168,12 +168,13 @@ const ALLOWLISTS = [
     const rotate = (...words: string[]) => stage.beacon('ada', ['ca', 'rotate', ...words]);
     const key = (name: string): string => join(stage.folder, 'ca', 'keys', name);
 
+    let stolen = 2n ** 40n;
     /** What a thief of the first key can make himself: good for a host, whoever grants it. */
     const opensWithStolen = async (index: number): Promise<boolean> => {
       const passphrase = readFileSync(key('passphrase'), 'utf8').trim();
       const { signer } = await openPrivateKey(readFileSync(key('user_ca'), 'utf8'), passphrase);
       const thief = new ThrowAwayCa({ host: at(index).name, login: 'beacon' }, () => new Date());
-      const certified = await thief.certify([], { signer, fields: { serial: 2n ** 40n } });
+      const certified = await thief.certify([], { signer, fields: { serial: stolen++ } });
       const connection = await GateConnection.open(at(index), certified);
       const isIn = await connection.hello().then(
         () => true,
