@@ -53,7 +53,7 @@ const TREE: Readonly<Record<string, readonly string[]>> = {
     ...['init', 'serve', 'ready', 'check', 'backup', 'restore', 'token-key', 'key'],
     ...['service', 'host', 'person', 'root', 'rotate'],
   ],
-  'ca host': ['add', 'list', 'disable', 'enable', 'token', 'tokens', 'revoke-token'],
+  'ca host': ['add', 'list', 'status', 'disable', 'enable', 'token', 'tokens', 'revoke-token'],
   'ca root': ['init', 'draft', 'sign', 'publish'],
   'ca rotate': ['prepare', 'status', 'activate', 'retire', 'lost'],
   'ca person': ['list', 'disable', 'enable'],

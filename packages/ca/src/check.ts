@@ -3,13 +3,15 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createPolicyEngine } from '@beacon/policy';
 import {
+  createRecords,
   migrationState,
   openDatabase,
-  type RecordTables,
   readSecretFile,
   readTlsFiles,
   verifyRecords,
 } from '@beacon/server';
+import type { Tables } from './ca.ts';
+import { checkTrust } from './check-trust.ts';
 import { type CaConfiguration, readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
@@ -25,10 +27,13 @@ import {
   tlsFiles,
 } from './load.ts';
 import { readServices } from './services-configuration.ts';
+import { readTrustHealth, type TrustHealth } from './trust-health.ts';
 
 export interface CheckResult {
   readonly check: string;
   readonly ok: boolean;
+  /** It is no defect yet. */
+  readonly warning?: true;
   readonly detail: string;
 }
 
@@ -113,12 +118,12 @@ export async function checkCa(file: string): Promise<CheckResult[]> {
         `${policies.length} policies, version ${version.slice(0, 12)}${policies.length === 0 ? ': nothing is allowed' : ''}`,
     );
   }
-  await attempt(
+  const store = await attempt(
     'store',
     () => checkStore(configuration.store),
-    (text) => text,
+    ({ detail }) => detail,
   );
-  return results;
+  return store?.health === undefined ? results : [...results, ...checkTrust(store.health)];
 }
 
 function requireWritable(path: string): void {
@@ -136,23 +141,34 @@ function requireWritable(path: string): void {
   }
 }
 
-async function checkStore(store: CaConfiguration['store']): Promise<string> {
+interface CheckedStore {
+  readonly detail: string;
+  readonly health?: TrustHealth;
+}
+
+async function checkStore(store: CaConfiguration['store']): Promise<CheckedStore> {
   const name = nameOfStore(store);
   const place = readStore(store);
   if ('file' in place) {
     const { file } = place;
     requireWritable(dirname(file));
-    if (!existsSync(file)) return `${file} is not there yet: serve will make it`;
+    if (!existsSync(file)) return { detail: `${file} is not there yet: serve will make it` };
     requireWritable(file);
     if ((statSync(file).mode & 0o077) !== 0)
       throw new CaError('configuration', `${file} is open to others: run chmod 600 ${file}`);
   }
-  const database = openDatabase<RecordTables>({ ...place, readOnly: true });
+  const database = openDatabase<Tables>({ ...place, readOnly: true });
   try {
-    if ((await migrationState(database, ...migrations)) === 'none')
-      return `${name} is empty: serve will make its tables`;
+    const state = await migrationState(database, ...migrations);
+    if (state === 'none') return { detail: `${name} is empty: serve will make its tables` };
     const verdict = await verifyRecords(database, { chain: 'ca' });
-    if (verdict.ok) return `${verdict.count} records, the chain holds`;
+    const now = new Date();
+    if (verdict.ok) {
+      const detail = `${verdict.count} records, the chain holds`;
+      if (state !== 'all') return { detail };
+      const records = createRecords({ chain: 'ca', now: () => now });
+      return { detail, health: await readTrustHealth(database, records, now) };
+    }
     throw new CaError(
       'row-unverified',
       `${name}: record ${verdict.firstBad}: ${verdict.why}: compare with a backup`,

@@ -46,6 +46,7 @@ import { openRules, type RuleBook, type RuleFiles, recordRules, recordRulesOfSta
 import { sessionMigrations } from './session-store.ts';
 import { signInMigrations } from './sign-in-store.ts';
 import { bumpCounter, caMigrations } from './store.ts';
+import { showTrustHealth } from './trust-health.ts';
 import { trustRoutes } from './trust-routes.ts';
 import { createTrustStatus, type TrustStatusSource } from './trust-status.ts';
 import { trustMigrations } from './trust-store.ts';
@@ -175,6 +176,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     'How far the clock is behind the latest time that this CA has recorded or signed by',
     () => clock.behindMs / 1000,
   );
+  showTrustHealth(metrics, ca);
   const trustStatus = createTrustStatus(ca);
   const notes = { rules: () => (rules.failure === undefined ? 'current' : 'last-good') };
   const routes = caRoutes(ca, options, notes, trustStatus);
@@ -258,7 +260,7 @@ function caRoutes(
   const routes = [
     ...certificateRoutes(ca),
     ...trustRoutes(ca, trustStatus),
-    ...enrolmentRoutes(ca),
+    ...enrolmentRoutes(ca, options.log),
     ...inventoryRoutes(ca),
     ...recordRoutes(ca, { tokenSigning: options.keys.tokenSigning }),
     ...healthRoutes(

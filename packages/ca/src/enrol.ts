@@ -22,6 +22,7 @@ import {
   signHost,
   takeHostSerial,
 } from './host-certificate.ts';
+import { HEADS_COUNTER } from './host-heads.ts';
 import { requireSignedBy, type SignedRequest } from './host-request.ts';
 import { spendToken, type TokenContent, verifyToken } from './host-token.ts';
 import { type Host, type HostContent, hostDigest, putHost, requireUnknown, verifiedHost } from './hosts.ts';
@@ -71,7 +72,7 @@ async function redeem(ca: Ca, tx: Tx, body: EnrolmentRequest, key: PublicKey, li
   };
   const replaced = isAgain || before === undefined ? [] : await revokeCertificates(ca, tx, body.host);
   if (!isAgain) await spendToken(ca, tx, token, token.uses_left - 1, used);
-  if (!isAgain) await tx.deleteFrom('host_reports').where('host', '=', body.host).execute();
+  if (!isAgain) await forgetReports(tx, body.host);
   const planned = { ...(await takeHostSerial(tx, ca, body.host, key)), host: body.host, key, life };
   const text = isAgain
     ? (row?.content ?? '')
@@ -128,6 +129,12 @@ function contentOf(
   const { port, logins, labels, pools } = content.place;
   const enrolled = { token: token.id, person: token.person, at: ca.now().toISOString() };
   return { address, port, logins, labels, pools, host_key: line, enrolled };
+}
+
+/** The records of a machine in another's place begin anew. */
+async function forgetReports(tx: Tx, host: string): Promise<void> {
+  const gone = await tx.deleteFrom('host_reports').where('host', '=', host).executeTakeFirst();
+  if (gone.numDeletedRows > 0n) await bumpCounter(tx, HEADS_COUNTER);
 }
 
 /** The host's certificates that have not ended; answers their serials. */

@@ -14,22 +14,23 @@ import {
   selfTestAnswer,
   selfTestRequest,
 } from '@beacon/protocol/http/enrolment';
-import type { Route } from '@beacon/server';
+import type { Log, Route } from '@beacon/server';
 import type { Ca } from './ca.ts';
 import { defineRoute } from './define-route.ts';
 import { enrolHost } from './enrol.ts';
 import type { IssuedHostCertificate } from './host-certificate.ts';
 import { requireReleaseNear } from './host-release.ts';
 import { issueSelfTest, renewHost } from './host-renewal.ts';
-import { listReports, takeReport } from './host-report.ts';
+import { takeReport } from './host-report.ts';
+import { listReports } from './host-report-list.ts';
 import type { SignedRequest } from './host-request.ts';
 import { listHostTokens, makeHostToken, revokeHostToken } from './host-token.ts';
 
 /** An allowlist and some hundred lines of records. */
 const MAX_REPORT_BYTES = 512 * 1024;
 
-export function enrolmentRoutes(ca: Ca): readonly Route[] {
-  return [...tokenRoutes(ca), ...machineRoutes(ca)];
+export function enrolmentRoutes(ca: Ca, log: Log): readonly Route[] {
+  return [...tokenRoutes(ca), ...machineRoutes(ca, log)];
 }
 
 function tokenRoutes(ca: Ca): readonly Route[] {
@@ -76,20 +77,20 @@ function tokenRoutes(ca: Ca): readonly Route[] {
     defineRoute({
       method: 'GET',
       path: '/v1/host-reports',
-      summary: 'What each host reported last',
+      summary: 'How each host stands: what it reported last, its certificate, and what should be looked at',
       tag: 'enrolment',
       access: 'read',
       request: {},
       responses: { 200: { description: 'reports', schema: reportedHosts } },
       handle: async ({ caller, request }) => ({
         status: 200,
-        body: { hosts: await listReports(ca, caller, request.ip) },
+        body: await listReports(ca, caller, request.ip),
       }),
     }),
   ];
 }
 
-function machineRoutes(ca: Ca): readonly Route[] {
+function machineRoutes(ca: Ca, log: Log): readonly Route[] {
   return [
     defineRoute({
       method: 'POST',
@@ -147,7 +148,7 @@ function machineRoutes(ca: Ca): readonly Route[] {
       responses: { 200: { description: 'taken', schema: reportAnswer } },
       handle: async ({ body, rawBody, request }) => ({
         status: 200,
-        body: await takeReport(ca, body, fromMachine(rawBody, request)),
+        body: await takeReport(ca, body, fromMachine(rawBody, request), log),
       }),
     }),
   ];

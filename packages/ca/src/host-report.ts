@@ -9,26 +9,36 @@ import { ProtocolError } from '@beacon/protocol';
 import { HOST_SIGNATURE_HEADER, REPORT_NAMESPACE } from '@beacon/protocol/host-request';
 import type { ReportAnswer, ReportRequest } from '@beacon/protocol/http/enrolment';
 import { FIRST_PREVIOUS, hashRecord, parseRecord } from '@beacon/protocol/record';
+import type { Log } from '@beacon/server';
 import { fingerprint, type PublicKey } from '@beacon/ssh/public-key';
-import type { Caller } from './access-token.ts';
-import { requireAuthority } from './authority.ts';
 import type { Ca, Tx } from './ca.ts';
 import { readSigning } from './ca-key-store.ts';
 import type { HostReportRow } from './enrolment-store.ts';
 import { CaError } from './error.ts';
+import type { ReportContent } from './host-condition.ts';
+import { HEADS_COUNTER } from './host-heads.ts';
 import { readSigner, requireFresh, requireHost, type SignedRequest, useNonce } from './host-request.ts';
-import { storedSerial } from './store.ts';
+import { bumpCounter, storedSerial } from './store.ts';
+import { readStatusState } from './trust-store.ts';
 
 interface Head {
   readonly seq: number;
   readonly hash: string;
 }
 
+/** Hosts fetch a status within two minutes. */
+const STATUS_LATE_MS = 300_000;
+
 /** One record of refused heads in this time, so that a host cannot fill the chain. */
 const REFUSALS_APART_MS = 60_000;
 
 /** Throws CaError `host-signature-invalid`, `host-request-…`, `head-gap`, `head-refused`; the last head is in the denial. */
-export async function takeReport(ca: Ca, body: ReportRequest, signed: SignedRequest): Promise<ReportAnswer> {
+export async function takeReport(
+  ca: Ca,
+  body: ReportRequest,
+  signed: SignedRequest,
+  log: Pick<Log, 'error'>,
+): Promise<ReportAnswer> {
   requireFresh(ca, body.at);
   const signer = await readSigner(signed, HOST_SIGNATURE_HEADER, REPORT_NAMESPACE);
   requireContract(body);
@@ -44,7 +54,15 @@ export async function takeReport(ca: Ca, body: ReportRequest, signed: SignedRequ
     }
     return { answer: await keep(ca, tx, body, { key, before }) };
   });
-  if ('refusal' in done) throw done.refusal;
+  if ('refusal' in done) {
+    const { host, head } = body;
+    if (done.refusal.code === 'head-refused')
+      log.error(
+        { host, reported: head, last: done.refusal.denial },
+        'a host reported a record head that does not extend its last one',
+      );
+    throw done.refusal;
+  }
   return done.answer;
 }
 
@@ -142,7 +160,12 @@ async function keep(
   const row = {
     seen_at: now.getTime(),
     clock_off_seconds: Math.round((Date.parse(body.clock) - now.getTime()) / 1000),
-    content: JSON.stringify({ versions, trust, certificate: body.certificate }),
+    content: JSON.stringify({
+      versions,
+      trust,
+      certificate: body.certificate,
+      is_behind: await isBehind(ca, tx, trust.status),
+    } satisfies Partial<ReportContent>),
     trust_root: trust.root,
     contract_sha256: contract?.sha256 ?? null,
     contract: contractText,
@@ -162,6 +185,7 @@ async function keep(
       },
     });
   }
+  if (before?.head_seq !== head.seq || before.head_hash !== head.hash) await bumpCounter(tx, HEADS_COUNTER);
   await tx
     .insertInto('host_reports')
     .values({ host: body.host, ...row })
@@ -204,25 +228,13 @@ function isOther(before: HostReportRow | undefined, { versions, trust, contract 
   );
 }
 
-function headOf(row: HostReportRow): Head {
-  return { seq: row.head_seq, hash: row.head_hash };
+/** Whether a status was in force for longer than hosts take, and this is not it. */
+async function isBehind(ca: Ca, tx: Tx, version: number): Promise<boolean> {
+  const current = await readStatusState(tx);
+  if (current === undefined || version >= current.version) return false;
+  return ca.now().getTime() - current.issued_at > STATUS_LATE_MS;
 }
 
-/** What all hosts reported last, in the order of their ids. Denied without `ca.hosts`. */
-export async function listReports(ca: Ca, caller: Caller, ip: string) {
-  await requireAuthority(ca, caller, 'ca.hosts', ip);
-  const rows = await ca.store.selectFrom('host_reports').selectAll().orderBy('host').execute();
-  return rows.map((row) => {
-    const { versions, trust } = JSON.parse(row.content) as Pick<ReportRequest, 'versions' | 'trust'>;
-    return {
-      id: row.host,
-      seen: new Date(row.seen_at).toISOString(),
-      clock_off_seconds: row.clock_off_seconds,
-      versions,
-      trust,
-      contract: row.contract_sha256,
-      head: headOf(row),
-      head_refused: row.head_refused_at === null ? null : new Date(row.head_refused_at).toISOString(),
-    };
-  });
+function headOf(row: HostReportRow): Head {
+  return { seq: row.head_seq, hash: row.head_hash };
 }

@@ -1,5 +1,4 @@
 /** Hosts, persons and sessions over HTTP. */
-import { setImmediate } from 'node:timers/promises';
 import { MIN_LIFETIME_SECONDS } from '@beacon/protocol/http/certificates';
 import {
   type HostEntry,
@@ -33,6 +32,7 @@ import { addHost, findHost, type Host, listHosts, setHostState } from './hosts.t
 import { disablePerson, enablePerson, listDisabled } from './persons.ts';
 import { pinRules } from './rules.ts';
 import type { Session } from './session.ts';
+import { createTurns } from './turn.ts';
 import { write } from './write.ts';
 
 export function inventoryRoutes(ca: Ca): readonly Route[] {
@@ -118,9 +118,6 @@ function hostRoutes(ca: Ca): readonly Route[] {
   ];
 }
 
-/** How long the others who ask this CA wait while policy is asked about many hosts. */
-const TURN_MS = 10;
-
 /** Those of the hosts that the caller may log in to, all by the same rules. */
 async function loginHosts(
   running: Ca,
@@ -133,12 +130,10 @@ async function loginHosts(
   const { person, service } = caller;
   const asked = { person, service, memberships, lifetimeSeconds: MIN_LIFETIME_SECONDS, ip };
   const found: Host[] = [];
-  let turnEnds = performance.now() + TURN_MS;
+  const nextTurn = createTurns();
   for (const host of hosts) {
     if (host.logins.some((login) => wouldAllow(ca, { ...asked, host, login }))) found.push(host);
-    if (performance.now() < turnEnds) continue;
-    await setImmediate();
-    turnEnds = performance.now() + TURN_MS;
+    await nextTurn();
   }
   return found;
 }

@@ -171,7 +171,7 @@ async function check(argv: readonly string[]): Promise<number> {
   else
     for (const result of results)
       print(
-        `${result.ok ? 'ok     ' : 'DEFECT '} ${result.check}: ${result.detail.replaceAll('\n', '\n        ')}\n`,
+        `${result.warning === true ? 'warning' : result.ok ? 'ok     ' : 'DEFECT '} ${result.check}: ${result.detail.replaceAll('\n', '\n        ')}\n`,
       );
   return ok ? 0 : 1;
 }

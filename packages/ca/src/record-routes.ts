@@ -8,6 +8,7 @@ import { requireAuthority } from './authority.ts';
 import type { Ca } from './ca.ts';
 import { type CaKeyKind, readCaKeyRows } from './ca-key-store.ts';
 import { defineRoute } from './define-route.ts';
+import { createHeadsReader } from './host-heads.ts';
 
 export interface RecordRouteOptions {
   readonly tokenSigning: JWK & { kid: string };
@@ -40,7 +41,8 @@ export function recordRoutes(ca: Ca, options: RecordRouteOptions): readonly Rout
     defineRoute({
       method: 'GET',
       path: '/v1/checkpoint',
-      summary: "The head of the CA's records, signed: keep it, and the chain cannot be rewritten unseen",
+      summary:
+        "The heads of the CA's records and, in one digest, of the hosts' records, signed: keep it, and none can be rewritten unseen",
       tag: 'records',
       access: 'public',
       request: {},
@@ -78,18 +80,21 @@ async function head(ca: Ca): Promise<{ seq: number; hash: string }> {
   return last === undefined ? { seq: 0, hash: FIRST_PREVIOUS } : { seq: last.seq, hash: last.hash };
 }
 
-/** Signs the present head; the same head is signed once (the request is public). */
+/** Signs the present heads; the same ones are signed once (the request is public). */
 function createCheckpointSigner(ca: Ca, jwk: JWK & { kid: string }): () => Promise<string> {
   const key = importJWK(jwk, 'EdDSA');
-  let kept: { readonly hash: string; readonly jws: string } | undefined;
+  const readHeads = createHeadsReader();
+  let kept: { readonly heads: string; readonly jws: string } | undefined;
   return async () => {
+    const heads = await readHeads(ca.store);
     const { seq, hash } = await head(ca);
-    if (kept?.hash === hash) return kept.jws;
-    const payload = formatCheckpoint({ chain: 'ca', seq, hash, time: ca.now().toISOString(), heads: {} });
+    const named = JSON.stringify([hash, heads]);
+    if (kept?.heads === named) return kept.jws;
+    const payload = formatCheckpoint({ chain: 'ca', seq, hash, time: ca.now().toISOString(), heads });
     const jws = await new CompactSign(Buffer.from(payload))
       .setProtectedHeader({ alg: 'EdDSA', kid: jwk.kid, typ: CHECKPOINT_TYPE })
       .sign(await key);
-    kept = { hash, jws };
+    kept = { heads: named, jws };
     return jws;
   };
 }

@@ -106,7 +106,7 @@ describe('openapi.json', () => {
       ...certificateRoutes(parts),
       ...inventoryRoutes(parts),
       ...trustRoutes(parts, createTrustStatus(parts)),
-      ...enrolmentRoutes(parts),
+      ...enrolmentRoutes(parts, ca.options.log),
       ...recordRoutes(parts, { tokenSigning: ca.keys.tokenSigning }),
     ].map(({ method, path }) => `${method} ${path}`);
     const described = Object.entries(body['paths'] as Record<string, object>).flatMap(([path, methods]) =>

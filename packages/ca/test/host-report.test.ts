@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { fetchJwks, verifyCheckpoint } from '@beacon/client';
+import { type ChainHead, digestHeads } from '@beacon/protocol/checkpoint';
 import { FIRST_PREVIOUS, hashRecord } from '@beacon/protocol/record';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { askToken, Machine } from './machine.ts';
@@ -22,7 +24,7 @@ beforeEach(async () => {
 
 const shown = async () => {
   const { hosts } = (await lab.ca.ask(lab.ada, 'GET', '/v1/host-reports')).body;
-  return (hosts as { id: string }[]).find(({ id }) => id === machine.id);
+  return (hosts as { id: string; report: object }[]).find(({ id }) => id === machine.id)?.report;
 };
 const kinds = async () =>
   (await lab.ca.records()).filter(({ host }) => host === machine.id).map(({ kind }) => kind);
@@ -108,6 +110,9 @@ test('L2: L3: a head that does not extend the last is refused, recorded once, an
       { status: 409, code: 'head-refused' },
     ]);
   expect((await kinds()).filter((kind) => kind === 'host-head-refused')).toHaveLength(1);
+  expect(
+    lab.ca.logs.filter((line) => line.includes('record head') && line.includes(machine.id)),
+  ).toHaveLength(refused.length);
   expect(await shown()).toMatchObject({ head: past, head_refused: expect.stringContaining('T') });
   expect((await machine.report({ records: good })).status).toBe(200);
 });
@@ -128,6 +133,33 @@ test('a report is of this host, of now, and taken once', async () => {
     status: 401,
     code: 'host-signature-invalid',
   });
+});
+
+test('L2: the signed checkpoint commits to the heads of all hosts, and to nothing that tells of them', async () => {
+  const jwks = await fetchJwks(`${lab.ca.url}/.well-known/jwks.json`);
+  const read = async () =>
+    verifyCheckpoint((await lab.ca.send('GET', '/v1/checkpoint')).body['checkpoint'], jwks);
+  const listed = async () => {
+    const { hosts } = (await lab.ca.ask(lab.ada, 'GET', '/v1/host-reports')).body;
+    const reported = (hosts as { id: string; report: { head: ChainHead } | null }[]).flatMap(
+      ({ id, report }) => (report === null ? [] : [{ host: id, head: report.head }]),
+    );
+    return digestHeads(reported);
+  };
+  machine.work(2);
+  await machine.report();
+  const first = await read();
+  expect(first.heads).toEqual({ hosts: { seq: expect.any(Number), hash: await listed() } });
+  await machine.report();
+  expect((await read()).heads).toEqual(first.heads);
+  const records = machine.work(1);
+  await machine.report({ records });
+  const second = await read();
+  expect(second.heads['hosts']?.seq).toBe((first.heads['hosts']?.seq ?? 0) + 1);
+  expect(second.heads['hosts']?.hash).toBe(await listed());
+  const token = (await askToken(lab, machine.id, { replace: true })).body['token'] as string;
+  await new Machine(lab.ca, machine.id).enrol(token);
+  expect((await read()).heads['hosts']?.hash).toBe(await listed());
 });
 
 test('after it is enrolled again its records begin anew', async () => {

@@ -119,6 +119,16 @@ function addHosts(ca: Command, context: Context, finish: Finish): void {
     .description('list the hosts')
     .option(...JSON_OPTION)
     .action(async (options: Json) => finish(await (await import('./hosts.ts')).listHosts(context, options)));
+  host
+    .command('status')
+    .description(
+      'how each host stands: when it was seen, its versions, clock, contract, records, certificate',
+    )
+    .argument('[id]', 'one host alone')
+    .option(...JSON_OPTION)
+    .action(async (id: string | undefined, options: Json) =>
+      finish(await (await import('./host-status.ts')).showHosts(context, id, options)),
+    );
   addHostTokens(host, context, finish);
   for (const change of ['disable', 'enable'] as const) {
     host

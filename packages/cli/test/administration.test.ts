@@ -244,6 +244,39 @@ describe('administration through the API', () => {
     expect(result.stderr).toContain(said);
   });
 
+  const head = (seq: number, letter = 'a') => ({ seq, hash: letter.repeat(64) });
+  const gone: [string, number, Record<string, ReturnType<typeof head>>][] = [
+    ['went back', 5, { 'build-01': head(4) }],
+    ['is another', 15, { 'build-01': head(15, 'b') }],
+    ['is gone', 25, {}],
+  ];
+  it.each(gone)('L3: finds a head of a host that %s', async (_name, seq, heads) => {
+    ca.knobs.heads = { 'build-01': head(seq) };
+    expect((await home.run(['records', 'verify'])).stdout).toContain("the heads of 1 hosts' records");
+    ca.knobs.heads = heads;
+    const result = await home.run(['records', 'verify']);
+    expect(result).toMatchObject({ status: 70, stderr: expect.stringContaining(`build-01 stood at ${seq}`) });
+    ca.knobs.heads = { 'build-01': head(seq + 1) };
+    expect((await home.run(['records', 'verify'])).status).toBe(0);
+  });
+
+  it('L4: finds heads that are not those of the signed checkpoint', async () => {
+    ca.knobs.heads = { 'build-01': head(30) };
+    ca.knobs.committed = { 'build-01': head(31) };
+    const result = await home.run(['records', 'verify']);
+    ca.knobs.committed = undefined;
+    expect(result).toMatchObject({ status: 70, stderr: expect.stringContaining('commits to') });
+  });
+
+  it('shows how each host stands', async () => {
+    const shown = await home.run(['ca', 'host', 'status']);
+    expect(shown.stdout).toMatch(/HOST +SEEN .* CERTIFICATE ENDS +LOOK AT/);
+    const all = JSON.parse((await home.run(['ca', 'host', 'status', '--json'])).stdout);
+    expect(all.hosts).toHaveLength(ca.knobs.hosts.length);
+    expect((await home.run(['ca', 'host', 'status', 'build-99'])).status).toBe(66);
+    expect((await home.run(['ca', 'host', 'status', 'BUILD'])).status).toBe(64);
+  });
+
   it('finds a chain that was made anew', async () => {
     const anchors = join(home.state, 'anchors');
     const [file = ''] = readdirSync(anchors);

@@ -54,6 +54,8 @@ export interface CaApi {
   makeHostToken(request: HostTokenWish): Promise<MadeHostToken>;
   hostTokens(): Promise<readonly HostToken[]>;
   revokeHostToken(id: string): Promise<RecordReference>;
+  /** How each host stands; with the right to administer hosts. */
+  hostReports(): Promise<readonly HostStanding[]>;
   changePerson(person: string, change: 'disable' | 'enable', reason: string): Promise<PersonChanged>;
   disabledPersons(): Promise<readonly DisabledPerson[]>;
   /** The exact body is the caller's, because a key to be certified has signed it. */
@@ -113,6 +115,30 @@ export interface RotatingKey {
   /** Of a former key: when the last certificate of a person ends, and the hosts whose certificate is of it. */
   readonly heldUntil: Date | undefined;
   readonly heldBy: readonly string[];
+}
+
+export interface HostStanding {
+  readonly id: string;
+  readonly state: 'enabled' | 'disabled';
+  /** What it said last. */
+  readonly report: HostReport | undefined;
+  readonly certificate:
+    | { readonly serial: bigint; readonly authority: string; readonly validBefore: Date }
+    | undefined;
+  /** What should be looked at, such as `unseen`. */
+  readonly warnings: readonly string[];
+}
+
+export interface HostReport {
+  readonly seen: Date;
+  readonly clockOffSeconds: number;
+  readonly versions: { readonly beacon: string; readonly sshd: string };
+  readonly trust: { readonly root: number; readonly status: number };
+  /** SHA-256 of its allowlist. */
+  readonly contract: string | undefined;
+  /** Of its own records. */
+  readonly head: { readonly seq: number; readonly hash: string };
+  readonly headRefused: Date | undefined;
 }
 
 export interface HostToken {
@@ -175,6 +201,14 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
       const answer = await ask({ method: 'DELETE', path: `/v1/host-tokens/${segment(id)}` });
       return readRecordReference(read(answer, 'the host token').object('record'));
     },
+    hostReports: async () => {
+      const path = '/v1/host-reports';
+      const answer = read(
+        await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES }),
+        'the host reports',
+      );
+      return answer.objects('hosts').map(readStanding);
+    },
     changePerson: async (person, change, reason) =>
       readPersonChanged(await post(`/v1/persons/${segment(person)}/${change}`, { reason }, 'the person')),
     disabledPersons: async () =>
@@ -236,6 +270,37 @@ function readRotation(answer: Answer): Rotation {
       heldBy: key.texts('held_by', 64),
     })),
     unseen: answer.texts('unseen', 64),
+  };
+}
+
+function readStanding(host: Answer): HostStanding {
+  const certificate = host.has('certificate') ? host.object('certificate') : undefined;
+  return {
+    id: host.name('id', 'host'),
+    state: host.text('state', 8) === 'enabled' ? 'enabled' : 'disabled',
+    report: host.has('report') ? readHostReport(host.object('report')) : undefined,
+    certificate:
+      certificate === undefined
+        ? undefined
+        : {
+            serial: certificate.serial('serial'),
+            authority: certificate.text('authority', 50),
+            validBefore: certificate.time('valid_before'),
+          },
+    warnings: host.texts('warnings', 64),
+  };
+}
+
+function readHostReport(report: Answer): HostReport {
+  const [versions, trust, head] = [report.object('versions'), report.object('trust'), report.object('head')];
+  return {
+    seen: report.time('seen'),
+    clockOffSeconds: report.integer('clock_off_seconds', Number.MIN_SAFE_INTEGER),
+    versions: { beacon: versions.text('beacon', 100), sshd: versions.text('sshd', 100) },
+    trust: { root: trust.integer('root', 0), status: trust.integer('status', 0) },
+    contract: report.has('contract') ? report.text('contract', 64) : undefined,
+    head: { seq: head.integer('seq', 0), hash: head.matching('hash', /^[0-9a-f]{64}$/, 'a hash') },
+    headRefused: report.has('head_refused') ? report.time('head_refused') : undefined,
   };
 }
 

@@ -29,6 +29,8 @@ export type {
 export {
   type CaApi,
   createCaApi,
+  type HostReport,
+  type HostStanding,
   type HostToken,
   type HostTokenWish,
   type MadeHostToken,

@@ -1,5 +1,7 @@
 /** What a test may change about the CA for tests while it runs. */
+
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ChainHead } from '@beacon/protocol/checkpoint';
 import type { Extensions } from '@beacon/ssh/options';
 import type { signUserCertificate } from '@beacon/ssh/sign-certificate';
 
@@ -30,4 +32,8 @@ export interface Knobs {
   ) => Parameters<typeof signUserCertificate>[0];
   /** Denied with this problem, by host id. */
   denials: Record<string, { code: string; detail: string; missing: unknown[] }>;
+  /** The heads of hosts' records, of those that have reported. */
+  heads: Record<string, ChainHead>;
+  /** What the checkpoint commits to instead. */
+  committed: Record<string, ChainHead> | undefined;
 }

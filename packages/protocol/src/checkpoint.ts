@@ -3,6 +3,7 @@
  * a compact JWS with `typ` {@link CHECKPOINT_TYPE}. A caller that keeps a checkpoint can prove later that the chain was
  * cut, forked or rewritten. Signing and verifying are done where the keys are known.
  */
+import { createHash } from 'node:crypto';
 import { ProtocolError } from './error.ts';
 import { isTime } from './record.ts';
 import { parseStrictJson } from './strict-json.ts';
@@ -19,8 +20,20 @@ export interface Checkpoint extends ChainHead {
   readonly chain: string;
   /** UTC with milliseconds. */
   readonly time: string;
-  /** Heads of other chains, as they were reported, by the chain's name. */
+  /** Of the chains of hosts, all in one under {@link HOST_HEADS}. */
   readonly heads: Readonly<Record<string, ChainHead>>;
+}
+
+/** The name under which a checkpoint names the heads of all hosts: how often one has changed, and {@link digestHeads}. */
+export const HOST_HEADS = 'hosts';
+
+/** One digest for the heads that hosts reported, lower-case hex; the order in which they are given does not matter. */
+export function digestHeads(heads: readonly { readonly host: string; readonly head: ChainHead }[]): string {
+  const lines = heads.map(({ host, head }) => `${host} ${head.seq} ${head.hash}\n`);
+  return createHash('sha256')
+    .update('beacon-host-heads-1\0')
+    .update(lines.toSorted((a, b) => (a < b ? -1 : 1)).join(''))
+    .digest('hex');
 }
 
 /** The payload's exact text. */

@@ -150,18 +150,37 @@ export const reportAnswer = z
   })
   .meta({ id: 'ReportedHost' });
 
+export const hostWarning = z.enum([
+  'unseen',
+  'trust-stale',
+  'clock-off',
+  'version-behind',
+  'head-refused',
+  'certificate-ending',
+]);
+
+const hostReport = z.strictObject({
+  seen: time,
+  clock_off_seconds: z.int(),
+  versions: z.strictObject({ beacon: z.string(), sshd: z.string() }),
+  trust: z.strictObject({ root: z.int(), status: z.int() }),
+  contract: z.string().nullable().meta({ description: 'SHA-256 of its allowlist' }),
+  head: head.meta({ description: 'of its own records' }),
+  head_refused: time.nullable(),
+});
+
 export const reportedHosts = z
   .strictObject({
     hosts: z.array(
       z.strictObject({
         id: hostId,
-        seen: time,
-        clock_off_seconds: z.int(),
-        versions: z.strictObject({ beacon: z.string(), sshd: z.string() }),
-        trust: z.strictObject({ root: z.int(), status: z.int() }),
-        contract: z.string().nullable(),
-        head,
-        head_refused: time.nullable(),
+        state: z.enum(['enabled', 'disabled']),
+        report: hostReport.nullable().meta({ description: 'what it said last' }),
+        certificate: z
+          .strictObject({ serial, authority: z.string(), valid_before: time })
+          .nullable()
+          .meta({ description: 'the newest host certificate that is neither over nor revoked' }),
+        warnings: z.array(hostWarning).meta({ description: 'of an enabled host' }),
       }),
     ),
   })
@@ -173,4 +192,6 @@ export type EnrolmentRequest = z.infer<typeof enrolmentRequest>;
 export type RenewalRequest = z.infer<typeof renewalRequest>;
 export type SelfTestRequest = z.infer<typeof selfTestRequest>;
 export type ReportRequest = z.infer<typeof reportRequest>;
+export type ReportedHosts = z.infer<typeof reportedHosts>;
+export type HostWarning = z.infer<typeof hostWarning>;
 export type ReportAnswer = z.infer<typeof reportAnswer>;
