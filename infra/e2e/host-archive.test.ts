@@ -128,6 +128,27 @@ describe('the archive for hosts', () => {
       expect((await host.exec([program ?? '', 'check'])).status).toBe(0);
     });
 
+    test('check names a configuration that the running sshd has not read, however it was changed and whoever reloads', async () => {
+      const said = async () => (await host.exec(['sh', '-c', 'beacon host check'])).stdout;
+      const dropIn = '/etc/ssh/sshd_config.d/10-beacon.conf';
+      const isNamed = expect.stringContaining('sshd has not read its configuration since this changed');
+      expect(await said()).not.toEqual(isNamed);
+      // The same bytes and an older time, as an archive that is unpacked gives a file.
+      await host.script(`cp -p ${dropIn} /root/old; rm ${dropIn}; cp -p /root/old ${dropIn}`);
+      expect(await said()).toEqual(isNamed);
+      await host.script('systemctl reload ssh');
+      await host.script('sleep 1');
+      expect(await said()).not.toEqual(isNamed);
+      await host.script('echo "MaxStartups 20" >/etc/ssh/sshd_config.d/99-x.conf');
+      expect(await said()).toEqual(isNamed);
+      await host.script('kill -HUP "$(cat /run/sshd.pid)"; sleep 1');
+      expect(await said()).not.toEqual(isNamed);
+      await host.script('rm /etc/ssh/sshd_config.d/99-x.conf');
+      expect(await said()).toContain('DEFECT /etc/ssh/sshd_config.d: sshd has not read');
+      await host.script('systemctl restart ssh; sleep 1');
+      expect(await said()).not.toContain('DEFECT');
+    });
+
     test('check names a compiled gate that was changed', async () => {
       await host.script('printf x >>/usr/lib/beacon/gate.cache');
       expect(await host.exec(['sh', '-c', 'beacon host check'])).toMatchObject({

@@ -160,7 +160,7 @@ const PERSONAL: CertifyOptions = { fields: { principals: ['deploy@build-01'], ex
       for (const word of said) expect(found).toContain(word);
     } finally {
       await host.script(
-        'rm -f /etc/ssh/sshd_config.d/05-x.conf /etc/passwd.old; cp -a /root/etc/passwd /etc/; cp -a /root/etc/beacon/personal-logins /etc/beacon/; cp -a /root/etc/ssh/sshd_config.d/10-beacon.conf /etc/ssh/sshd_config.d/; rm -r /root/etc',
+        'rm -f /etc/ssh/sshd_config.d/05-x.conf /etc/passwd.old; cp -a /root/etc/passwd /etc/; cp -a /root/etc/beacon/personal-logins /etc/beacon/; cp -a /root/etc/ssh/sshd_config.d/10-beacon.conf /etc/ssh/sshd_config.d/; rm -r /root/etc; systemctl reload ssh; sleep 1',
       );
     }
     expect(await defects()).toEqual([]);

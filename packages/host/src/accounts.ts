@@ -17,6 +17,8 @@ export interface Account {
   readonly password: string | undefined;
   /** The day after which the account is expired, counted from 1970; undefined when it never is. */
   readonly expiresDay: number | undefined;
+  /** The name of its own group; undefined where nothing has that number. */
+  readonly group: string | undefined;
   /** The groups besides its own. */
   readonly groups: readonly string[];
 }
@@ -51,6 +53,7 @@ export function readAccounts(machine: Machine): Map<string, Account> {
           shell,
           password: shadow?.[1],
           expiresDay: expires === undefined || expires === '' ? undefined : Number(expires),
+          group: groups.find(([, , id]) => id === gid)?.[0],
           groups: groups
             .filter(([, , id, members = '']) => id !== gid && members.split(',').includes(name))
             .map(([group = '']) => group),

@@ -8,6 +8,8 @@ import { ProtocolError } from '@beacon/protocol/error';
 import { isDone } from './apply.ts';
 import { checkAccounts } from './check-accounts.ts';
 import { checkHostCertificate, presentCertificateSteps } from './check-host-certificate.ts';
+import { checkLabels } from './check-labels.ts';
+import { checkReload } from './check-reload.ts';
 import { checkSync } from './check-sync.ts';
 import { checkTrust } from './check-trust.ts';
 import { DROP_IN, type DropIn, dropInDirectives, personalDirectives } from './drop-in.ts';
@@ -87,6 +89,8 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
       : differenceFindings(machine, noted.login, inForce, directives)),
     ...(sshd === undefined ? [] : checkPersonalLogins(machine, facts, sshd, dropIn)),
     ...missingExemptions(settings, noted.brokerAddresses ?? []),
+    ...checkReload(machine, settings),
+    ...checkLabels(machine, facts),
     ...checkSudo(machine, noted.login),
     ...checkSync(machine, facts, noted, now),
   ];

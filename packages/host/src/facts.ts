@@ -6,6 +6,7 @@ import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { type Account, readAccounts } from './accounts.ts';
 import { readIfThere } from './durable-file.ts';
 import type { Machine } from './machine.ts';
+import { readPam } from './pam.ts';
 import { findInclusion, type Inclusion, readSshdVersion, SSHD_CONFIG, type SshdVersion } from './sshd.ts';
 
 const PROGRAMS = [
@@ -39,10 +40,14 @@ export interface Facts {
   /** Which C library programs of the machine use; the runtime that Beacon brings wants glibc. */
   readonly libc: 'glibc' | 'musl' | 'unknown';
   readonly programs: ReadonlyMap<ProgramName, string>;
+  /** sudo as rewritten in Rust, which knows no settings for one command. */
+  readonly sudoRs: boolean;
   readonly sshd: {
     readonly version: SshdVersion | undefined;
     readonly config: string | undefined;
     readonly inclusion: Inclusion;
+    /** The maker's own configuration, which sshd reads where there is none in /etc. */
+    readonly vendorConfig: string | undefined;
   };
   /** systemd is the first process, or, in an image, is installed. */
   readonly systemd: boolean;
@@ -60,11 +65,14 @@ export interface Facts {
   readonly mounts: ReadonlyMap<string, readonly string[]>;
   /** The lines of the rules of pam_access, where sshd asks it. */
   readonly accessRules: readonly string[] | undefined;
+  /** Other modules of PAM that may keep a login out. */
+  readonly pamOthers: readonly string[];
   /** A file that keeps everybody but root out. */
   readonly nologin: string | undefined;
 }
 
-const WATCHED_MOUNTS = ['/usr/lib', '/etc', '/var/lib'] as const;
+const WATCHED_MOUNTS = ['/usr/lib', '/usr/bin', '/etc', '/var/lib'] as const;
+const VENDOR_CONFIG = '/usr/etc/ssh/sshd_config';
 
 export function lookAt(machine: Machine): Facts {
   const programs = new Map(
@@ -77,16 +85,19 @@ export function lookAt(machine: Machine): Facts {
   const sshd = programs.get('sshd');
   const config = text(SSHD_CONFIG);
   const systemd = existsSync(machine.at(machine.live ? '/run/systemd/system' : '/usr/lib/systemd/systemd'));
+  const pam = readPam({ text, list: (path) => listFolder(machine, path) });
   return {
     live: machine.live,
     system: nameOf(text('/etc/os-release') ?? ''),
     isRoot: process.getuid?.() === 0,
     libc: findLibc(machine),
     programs,
+    sudoRs: programs.has('sudo') && machine.run(['sudo', '-V']).stdout.startsWith('sudo-rs'),
     sshd: {
       version: sshd === undefined ? undefined : readSshdVersion(machine, sshd),
       config,
       inclusion: findInclusion(config ?? ''),
+      vendorConfig: [VENDOR_CONFIG].find((path) => existsSync(machine.at(path))),
     },
     systemd,
     cron: (programs.has('cron') || programs.has('crond')) && existsSync(machine.at('/etc/cron.d/.')),
@@ -94,10 +105,11 @@ export function lookAt(machine: Machine): Facts {
     sudoersFolder: /^\s*[@#]includedir\s+\/etc\/sudoers\.d\s*$/m.test(text('/etc/sudoers') ?? ''),
     accounts: readAccounts(machine),
     selinux: findSelinux(machine, text('/etc/selinux/config')),
-    fips: machine.live && text('/proc/sys/crypto/fips_enabled')?.trim() === '1',
-    clockSynchronised: machine.live && systemd ? askClock(machine) : undefined,
+    fips: isFips(machine, text),
+    clockSynchronised: machine.live ? askClock(machine, systemd) : undefined,
     mounts: machine.live ? findMounts(text('/proc/self/mounts') ?? '') : new Map(),
-    accessRules: findAccessRules(text),
+    accessRules: pam.accessRules,
+    pamOthers: pam.others,
     nologin: ['/etc/nologin', '/run/nologin'].find((path) => existsSync(machine.at(path))),
   };
 }
@@ -107,13 +119,8 @@ function nameOf(release: string): string {
 }
 
 function findLibc(machine: Machine): Facts['libc'] {
-  const has = (folder: string, form: RegExp): boolean => {
-    try {
-      return readdirSync(machine.at(`${folder}/.`)).some((name) => form.test(name));
-    } catch {
-      return false;
-    }
-  };
+  const has = (folder: string, form: RegExp): boolean =>
+    listFolder(machine, folder).some((name) => form.test(name));
   if (['/lib64', '/lib', '/usr/lib64'].some((folder) => has(folder, /^ld-linux-[a-z0-9-]+\.so\.\d$/)))
     return 'glibc';
   return has('/lib', /^ld-musl-/) ? 'musl' : 'unknown';
@@ -129,8 +136,18 @@ function findSelinux(machine: Machine, config: string | undefined): Facts['selin
   return enforce.startsWith('1') ? 'enforcing' : 'permissive';
 }
 
-function askClock(machine: Machine): boolean | undefined {
-  if (machine.find('timedatectl') === undefined) return undefined;
+/** A policy of the whole system says it in an image too. */
+function isFips(machine: Machine, text: (path: string) => string | undefined): boolean {
+  if (machine.live && text('/proc/sys/crypto/fips_enabled')?.trim() === '1') return true;
+  return text('/etc/crypto-policies/state/current')?.startsWith('FIPS') === true;
+}
+
+function askClock(machine: Machine, systemd: boolean): boolean | undefined {
+  if (machine.find('chronyc') !== undefined) {
+    const { status, stdout } = machine.run(['chronyc', '-n', 'tracking']);
+    if (status === 0) return /^Leap status\s*:\s*(?!Not synchronised)/m.test(stdout);
+  }
+  if (!systemd || machine.find('timedatectl') === undefined) return undefined;
   const { status, stdout } = machine.run(['timedatectl', 'show', '--property=NTPSynchronized', '--value']);
   return status === 0 ? stdout.trim() === 'yes' : undefined;
 }
@@ -154,12 +171,12 @@ function findMounts(text: string): Map<string, readonly string[]> {
   );
 }
 
-function findAccessRules(text: (path: string) => string | undefined): string[] | undefined {
-  if (!/^\s*account\s[^#\n]*\bpam_access\.so\b/m.test(text('/etc/pam.d/sshd') ?? '')) return undefined;
-  return (text('/etc/security/access.conf') ?? '')
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('#'));
+function listFolder(machine: Machine, path: string): string[] {
+  try {
+    return readdirSync(machine.at(`${path}/.`));
+  } catch {
+    return [];
+  }
 }
 
 /** What lies at a path of the machine: undefined where nothing does. A link is not followed. */

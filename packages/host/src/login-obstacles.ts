@@ -3,7 +3,7 @@
  * settings for every login. Pure: facts in, findings out.
  */
 import type { Facts } from './facts.ts';
-import { defect, type Finding } from './finding.ts';
+import { defect, type Finding, note } from './finding.ts';
 
 /** What the trust root's CA keys are, as far as it matters here. */
 export interface LoginToCheck {
@@ -47,9 +47,20 @@ export function keepsOut(facts: Facts, { login, settings }: Omit<LoginToCheck, '
       ),
     );
   }
+  for (const line of facts.pamOthers) {
+    found.push(
+      note(
+        'pam',
+        '/etc/pam.d/sshd',
+        `it asks ${line.slice(0, 100)}, which may keep ${login} out`,
+        `look whether its rules let ${login} in`,
+      ),
+    );
+  }
   if (settings === undefined) return found;
   const own = facts.accounts.get(login);
-  const groups = [login, ...(own?.groups ?? [])];
+  // An account that is not there yet will have a group of its own name.
+  const groups = own === undefined ? [login] : [own.group ?? '', ...own.groups];
   const list = (keyword: string): string[] =>
     (settings.get(keyword) ?? []).flatMap((line) => line.split(' '));
   const users = list('allowusers');

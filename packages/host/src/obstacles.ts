@@ -25,6 +25,7 @@ function programObstacles({
   controlGroups2,
   live,
   sudoersFolder,
+  sudoRs,
 }: Facts): Finding[] {
   const found: Finding[] = [];
   for (const [name, from] of [
@@ -76,6 +77,16 @@ function programObstacles({
       ),
     );
   }
+  if (sudoRs) {
+    found.push(
+      defect(
+        'sudo-rs',
+        'sudo',
+        'it is sudo-rs, which knows no settings for one command',
+        'install the other sudo (on Ubuntu: update-alternatives --config sudo)',
+      ),
+    );
+  }
   if (programs.has('sudo') && !sudoersFolder) {
     found.push(
       defect(
@@ -89,7 +100,7 @@ function programObstacles({
   return found;
 }
 
-function sshdObstacles({ sshd: { version, config, inclusion }, programs }: Facts): Finding[] {
+function sshdObstacles({ sshd: { version, config, inclusion, vendorConfig }, programs }: Facts): Finding[] {
   if (!programs.has('sshd')) return [];
   if (version === undefined) {
     return [defect('sshd-version', 'sshd', 'it does not say its version', 'use OpenSSH 8.2 or newer')];
@@ -109,8 +120,10 @@ function sshdObstacles({ sshd: { version, config, inclusion }, programs }: Facts
       defect(
         'sshd-config',
         SSHD_CONFIG,
-        'there is no such file',
-        'install the configuration of openssh-server',
+        vendorConfig === undefined ? 'there is no such file' : `sshd reads ${vendorConfig} instead of it`,
+        vendorConfig === undefined
+          ? 'install the configuration of openssh-server'
+          : `cp ${vendorConfig} ${SSHD_CONFIG}`,
       ),
     ];
   }
@@ -141,13 +154,23 @@ function sshdObstacles({ sshd: { version, config, inclusion }, programs }: Facts
 function systemObstacles(facts: Facts, { userCa }: LoginToCheck): Finding[] {
   const found: Finding[] = [];
   for (const [path, options] of facts.mounts) {
-    if (options.includes('ro')) {
+    if (options.includes('ro') && path !== '/usr/bin') {
       found.push(
         defect(
           'read-only',
           path,
           'it is mounted read-only',
           'put Beacon into the image with --root, or mount it writable',
+        ),
+      );
+    }
+    if (path === '/usr/bin' && options.includes('nosuid')) {
+      found.push(
+        defect(
+          'nosuid',
+          path,
+          'it is mounted nosuid: sudo could not start the gate',
+          'mount it without nosuid',
         ),
       );
     }
@@ -173,7 +196,7 @@ function systemObstacles(facts: Facts, { userCa }: LoginToCheck): Finding[] {
         'selinux',
         'SELinux',
         `it is ${facts.selinux}`,
-        'init labels its files by restorecon where that is installed; look for denials with: ausearch -m avc -ts recent',
+        "init labels its files by restorecon where that is installed; where sshd may not start what lies in /usr/lib/beacon: semanage fcontext -a -t bin_t '/usr/lib/beacon(/.*)?'; restorecon -R /usr/lib/beacon; denials: ausearch -m avc -ts recent",
       ),
     );
   }
