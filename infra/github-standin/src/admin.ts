@@ -5,6 +5,7 @@
 import { json, type Response, Router } from 'express';
 import { StandinError } from './error.ts';
 import type { Fault } from './fault.ts';
+import { RUNNER_ORDERS, type RunnerScope } from './runner-state.ts';
 import type { StandinState } from './state.ts';
 
 type Fields = Record<string, unknown>;
@@ -31,6 +32,18 @@ const actions: Record<string, (state: StandinState, fields: Fields) => unknown> 
   'mint-token': (state, f) =>
     state.mintToken({ clientId: text(f, 'client_id'), person: number(f, 'person') }),
   'revoke-grant': (state, f) => state.revokeGrant(text(f, 'client_id'), number(f, 'person')),
+  'set-owner': (state, f) =>
+    state.setOwner(number(f, 'organization'), number(f, 'person'), truth(f, 'owner')),
+  'set-runner-permission': (state, f) =>
+    state.setRunnerPermission(number(f, 'organization'), text(f, 'client_id'), truth(f, 'permitted')),
+  'queue-job': (state, f) => state.runners.queueJob({ ...job(f), script: text(f, 'script') }).id,
+  'order-runner': (state, f) => {
+    const order = RUNNER_ORDERS.find((one) => one === f['order']);
+    if (order === undefined) {
+      throw new StandinError('configuration', `order is one of ${RUNNER_ORDERS.join(', ')}`);
+    }
+    state.runners.order(number(f, 'runner'), order);
+  },
   // The body is trusted to be a Fault: only the developer who started the stand-in writes it.
   fault: (state, f) => state.fault(f as unknown as Fault),
   'clear-faults': (state) => state.clearFaults(),
@@ -47,6 +60,14 @@ export function adminRoutes(state: StandinState): Router {
         members: Object.fromEntries(members),
       })),
       teams: [...state.teams.values()].map((team) => ({ ...team, members: [...team.members] })),
+      runners: [...state.runners.runners.values()].map((runner) => ({
+        id: runner.id,
+        name: runner.name,
+        scope: runner.scope,
+        online: state.runners.isOnline(runner),
+        busy: runner.job !== undefined,
+      })),
+      jobs: state.runners.jobs,
       tokens: state.tokens.size,
       requests: state.requests,
     });
@@ -73,6 +94,13 @@ function tell(response: Response, status: number, message: string): void {
 
 function optionalId(fields: Fields): { id?: number } {
   return fields['id'] === undefined ? {} : { id: number(fields, 'id') };
+}
+
+/** The scope is `{"repository": id}` or `{"organization": id}`. */
+function job(fields: Fields): { scope: RunnerScope; labels: string[] } {
+  const kind = fields['repository'] === undefined ? 'organization' : 'repository';
+  const labels = Array.isArray(fields['labels']) ? fields['labels'].map(String) : [];
+  return { scope: { kind, id: number(fields, kind) }, labels };
 }
 
 function number(fields: Fields, name: string): number {

@@ -2,8 +2,9 @@
  * The file that says who is there when the stand-in starts. Everything has a fixed id, so that policies can name it:
  * `{"apps": [{"client_id", "client_secret", "callback_urls", "kind"?, "name"?, "expiring_tokens"?}],
  *   "persons": [{"id", "login", "name"?}],
- *   "organizations": [{"id", "login", "name"?, "sso"?, "members": [login or {"login", "state"}], "apps": [client id],
- *     "teams": [{"id", "slug", "members": [login]}]}]}`.
+ *   "organizations": [{"id", "login", "name"?, "sso"?, "members": [login or {"login", "state"}], "owners": [login],
+ *     "apps": [client id], "teams": [{"id", "slug", "members": [login]}], "runner_groups": [name],
+ *     "repositories": [{"id", "name", "public"?, "admins": [login], "writers": [login]}]}]}`.
  */
 import { StandinError } from './error.ts';
 import type { StandinState } from './state.ts';
@@ -39,7 +40,10 @@ export function configure(state: StandinState, file: unknown): void {
 }
 
 function configureOrganization(state: StandinState, entry: unknown): void {
-  const given = fields(entry, 'an organisation', ['id', 'login', 'name', 'sso', 'members', 'apps', 'teams']);
+  const given = fields(entry, 'an organisation', [
+    ...['id', 'login', 'name', 'sso', 'members', 'owners', 'apps', 'teams'],
+    ...['runner_groups', 'repositories'],
+  ]);
   const organization = state.addOrganization({
     id: id(given),
     login: text(given, 'login'),
@@ -50,6 +54,15 @@ function configureOrganization(state: StandinState, entry: unknown): void {
     const pending = typeof member === 'object';
     const login = pending ? text(fields(member, 'a member', ['login', 'state']), 'login') : member;
     state.setMember(organization.id, personOf(state, login), pending ? 'pending' : 'active');
+  }
+  for (const login of list(given['owners'], 'owners')) {
+    state.setOwner(organization.id, personOf(state, login), true);
+  }
+  for (const name of list(given['runner_groups'], 'runner_groups')) {
+    state.runners.addGroup(organization.id, String(name));
+  }
+  for (const row of list(given['repositories'], 'repositories')) {
+    configureRepository(state, organization.id, row);
   }
   for (const clientId of list(given['apps'], 'apps')) state.installApp(organization.id, String(clientId));
   for (const row of list(given['teams'], 'teams')) {
@@ -63,6 +76,18 @@ function configureOrganization(state: StandinState, entry: unknown): void {
       state.setTeamMember(team.id, personOf(state, login), true);
     }
   }
+}
+
+function configureRepository(state: StandinState, owner: number, row: unknown): void {
+  const given = fields(row, 'a repository', ['id', 'name', 'public', 'admins', 'writers']);
+  const { roles } = state.runners.addRepository({
+    owner,
+    id: id(given),
+    name: text(given, 'name'),
+    isPrivate: given['public'] !== true,
+  });
+  for (const login of list(given['writers'], 'writers')) roles.set(personOf(state, login), 'write');
+  for (const login of list(given['admins'], 'admins')) roles.set(personOf(state, login), 'admin');
 }
 
 function personOf(state: StandinState, login: unknown): number {

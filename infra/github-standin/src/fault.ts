@@ -19,6 +19,8 @@ export type FaultEffect =
   | { kind: 'cut' }
   /** The connection is reset before any answer. */
   | { kind: 'reset' }
+  /** What was asked takes effect, and nobody hears of it: the connection ends in place of the answer. */
+  | { kind: 'lost-reply' }
   /** 200 and a page of HTML, as a captive portal would answer. */
   | { kind: 'garbage' }
   /** A body without end. */
@@ -96,6 +98,10 @@ export function strike(table: FaultTable, pathOf: (url: string) => string): Requ
         cutBody(response, effect.kind);
         next();
         return;
+      case 'lost-reply':
+        loseReply(response);
+        next();
+        return;
       case 'primary-limit':
         limit(response, 403, 'API rate limit exceeded', {
           'x-ratelimit-remaining': '0',
@@ -131,6 +137,13 @@ function cutBody(response: Response, kind: 'hang-in-body' | 'truncated-json' | '
     response.write(half, () => {
       if (kind === 'cut') response.socket?.destroy();
     });
+    return response;
+  };
+}
+
+function loseReply(response: Response): void {
+  response.end = () => {
+    response.socket?.destroy();
     return response;
   };
 }

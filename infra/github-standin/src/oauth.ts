@@ -7,7 +7,8 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Request, type Response, Router, urlencoded } from 'express';
-import { type App, randomText, type StandinState } from './state.ts';
+import { randomText } from './random-text.ts';
+import type { App, StandinState } from './state.ts';
 
 const CODE_LIFETIME_MS = 10 * 60 * 1000;
 

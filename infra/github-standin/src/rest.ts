@@ -5,7 +5,7 @@
  */
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { refuse, refuseForSso, reply, replyPage } from './reply.ts';
-import type { Organization, Person, StandinState, Team, Token } from './state.ts';
+import type { Installation, Organization, Person, StandinState, Team, Token } from './state.ts';
 
 type Handler = (request: Request, response: Response, token: Token) => void;
 
@@ -141,7 +141,7 @@ export function restRoutes(state: StandinState, addresses: () => Addresses): Rou
             account: organizationSummary(organization),
             target_id: organization.id,
             target_type: 'Organization',
-            permissions: installation.members === null ? {} : { members: installation.members },
+            permissions: permissionsOf(installation),
             suspended_at: installation.suspended ? '2026-01-01T00:00:00Z' : null,
           },
         ];
@@ -155,7 +155,14 @@ export function restRoutes(state: StandinState, addresses: () => Addresses): Rou
   return router;
 }
 
-function requireToken(state: StandinState, handler: Handler): RequestHandler {
+function permissionsOf({ members, runners }: Installation): Record<string, string> {
+  return {
+    ...(members === null ? {} : { members }),
+    ...(runners === null ? {} : { administration: runners, organization_self_hosted_runners: runners }),
+  };
+}
+
+export function requireToken(state: StandinState, handler: Handler): RequestHandler {
   return (request, response) => {
     const header = request.get('authorization');
     if (header === undefined) return refuse(response, 401, 'Requires authentication');
@@ -206,14 +213,14 @@ function personProfile(person: Pick<Person, 'id' | 'login' | 'name'>): Record<st
   return { ...personSummary(person), name: person.name, email: null, created_at: '2020-01-01T00:00:00Z' };
 }
 
-function organizationSummary({ id, login, name }: Pick<Organization, 'id' | 'login' | 'name'>) {
+export function organizationSummary({ id, login, name }: Pick<Organization, 'id' | 'login' | 'name'>) {
   return { login, id, node_id: `O_${id}`, description: name };
 }
 
 function membership(state: StandinState, token: Token, organization: Organization): unknown {
   return {
     state: organization.members.get(token.person),
-    role: 'member',
+    role: organization.owners.has(token.person) ? 'admin' : 'member',
     organization: organizationSummary(organization),
     user: personSummary(state.person(token.person)),
   };

@@ -1,5 +1,5 @@
 /**
- * The stand-in as one HTTP server on loopback: the web flow at the root, the REST API at the root (as api.github.com)
+ * The stand-in as one HTTP server, on loopback unless told otherwise: the web flow at the root, the REST API at the root (as api.github.com)
  * and below `/api/v3` (as GitHub Enterprise Server), and its own door below `/_standin`.
  */
 import { createServer } from 'node:http';
@@ -11,11 +11,13 @@ import { StandinError } from './error.ts';
 import { strike } from './fault.ts';
 import { oauthRoutes } from './oauth.ts';
 import { refuse } from './reply.ts';
-import { restRoutes } from './rest.ts';
+import { type Addresses, restRoutes } from './rest.ts';
+import { runnerAgentRoutes } from './runner-agent.ts';
+import { runnerRoutes } from './runner-rest.ts';
 import { StandinState } from './state.ts';
 
 export interface Standin {
-  /** `http://127.0.0.1:<port>`: the web address, and the REST address of github.com's kind. */
+  /** `http://<host>:<port>`: the web address, and the REST address of github.com's kind. */
   readonly url: string;
   /** The REST address of GitHub Enterprise Server's kind. */
   readonly enterpriseApiUrl: string;
@@ -26,9 +28,12 @@ export interface Standin {
 const PREFIX = '/api/v3';
 const KEPT_REQUESTS = 10_000;
 
-/** Starts a stand-in on a free port, or on `port`; `configuration` is the content of its file. */
+/**
+ * Starts a stand-in on a free port, or on `port`; `configuration` is the content of its file. On another `host` than
+ * loopback the lab's machines reach it, and then whoever reaches that address may change it.
+ */
 export async function startStandin(
-  given: { port?: number; configuration?: unknown; now?: () => Date } = {},
+  given: { host?: string; port?: number; configuration?: unknown; now?: () => Date } = {},
 ): Promise<Standin> {
   const state = new StandinState(given.now ?? (() => new Date()));
   if (given.configuration !== undefined) configure(state, given.configuration);
@@ -42,27 +47,29 @@ export async function startStandin(
   app.use(strike(state.faults, withoutPrefix));
   app.use(oauthRoutes(state));
   app.use(rateLimitHeaders(state));
-  app.use(
-    PREFIX,
-    restRoutes(state, () => ({ apiUrl: `${url}${PREFIX}`, webUrl: url })),
-    appTokenRoutes(state),
-  );
-  app.use(
-    restRoutes(state, () => ({ apiUrl: url, webUrl: url })),
-    appTokenRoutes(state),
-  );
+  for (const prefix of [PREFIX, '']) {
+    const addresses = (): Addresses => ({ apiUrl: `${url}${prefix}`, webUrl: url });
+    app.use(
+      prefix === '' ? '/' : prefix,
+      restRoutes(state, addresses),
+      runnerRoutes(state, addresses),
+      runnerAgentRoutes(state),
+      appTokenRoutes(state),
+    );
+  }
   app.use((_request, response) => refuse(response, 404, 'Not Found'));
 
+  const host = given.host ?? '127.0.0.1';
   const server = createServer(app);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(given.port ?? 0, '127.0.0.1', resolve);
+    server.listen(given.port ?? 0, host, resolve);
   });
   const address = server.address();
   if (typeof address !== 'object' || address === null) {
     throw new StandinError('configuration', 'The stand-in could not listen');
   }
-  url = `http://127.0.0.1:${address.port}`;
+  url = `http://${host}:${address.port}`;
   return {
     url,
     enterpriseApiUrl: `${url}${PREFIX}`,

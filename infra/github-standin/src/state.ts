@@ -2,9 +2,10 @@
  * What the stand-in knows: persons, organisations, teams, apps and tokens, all of which tests change while it runs. Ids
  * decide; logins can be renamed and taken over by another person, as at GitHub. Nothing here speaks HTTP.
  */
-import { randomInt } from 'node:crypto';
 import { StandinError } from './error.ts';
 import { type Fault, FaultTable } from './fault.ts';
+import { randomText } from './random-text.ts';
+import { RunnerState } from './runner-state.ts';
 
 export type AppKind = 'github-app' | 'oauth-app';
 
@@ -31,6 +32,8 @@ export interface Installation {
   readonly id: number;
   readonly clientId: string;
   readonly members: 'read' | null;
+  /** "Administration" of repositories, and "Self-hosted runners" of the organisation. */
+  runners: 'write' | null;
   suspended: boolean;
 }
 
@@ -39,6 +42,8 @@ export interface Organization {
   login: string;
   name: string | null;
   readonly members: Map<number, MembershipState>;
+  /** Members who administer it. */
+  readonly owners: Set<number>;
   sso: boolean;
   readonly ssoSessions: Set<number>;
   /** "OAuth app access restrictions": only approved OAuth Apps see the organisation. */
@@ -70,12 +75,6 @@ export interface Token {
 export type Visibility = 'visible' | 'sso' | 'not-installed' | 'restricted';
 
 const EIGHT_HOURS_MS = 8 * 60 * 60 * 1000;
-const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
-
-/** A random text of GitHub's token alphabet. */
-export function randomText(characters: number): string {
-  return Array.from({ length: characters }, () => ALPHABET.charAt(randomInt(ALPHABET.length))).join('');
-}
 
 export class StandinState {
   readonly now: () => Date;
@@ -89,10 +88,12 @@ export class StandinState {
   readonly canaries: string[] = [];
   /** The requests that came in, oldest first: `GET /user`, without the `/api/v3` prefix and the query. */
   readonly requests: string[] = [];
+  readonly runners: RunnerState;
   #lastId = 1000;
 
   constructor(now: () => Date) {
     this.now = now;
+    this.runners = new RunnerState({ now, nextId: () => this.nextId(), canaries: this.canaries });
   }
 
   nextId(): number {
@@ -141,6 +142,7 @@ export class StandinState {
       login: given.login,
       name: given.name ?? null,
       members: new Map(),
+      owners: new Set(),
       sso: false,
       ssoSessions: new Set(),
       restrictsApps: false,
@@ -173,6 +175,7 @@ export class StandinState {
       return;
     }
     members.delete(person);
+    this.organization(organization).owners.delete(person);
     for (const team of this.teams.values()) {
       if (team.organization === organization) team.members.delete(person);
     }
@@ -205,9 +208,27 @@ export class StandinState {
   }
 
   installApp(organization: number, clientId: string, members: 'read' | null = 'read'): Installation {
-    const installation: Installation = { id: this.nextId(), clientId, members, suspended: false };
+    const installation: Installation = {
+      id: this.nextId(),
+      clientId,
+      members,
+      runners: 'write',
+      suspended: false,
+    };
     this.organization(organization).installations.set(this.app(clientId).clientId, installation);
     return installation;
+  }
+
+  /** Whether the installation may administer runners: "Administration" and "Self-hosted runners". */
+  setRunnerPermission(organization: number, clientId: string, permitted: boolean): void {
+    this.installation(organization, clientId).runners = permitted ? 'write' : null;
+  }
+
+  setOwner(organization: number, person: number, isOwner: boolean): void {
+    const { owners, members } = this.organization(organization);
+    if (!isOwner) owners.delete(person);
+    else if (members.get(person) === 'active') owners.add(person);
+    else throw new StandinError('not-found', `Person ${person} is no member of ${organization}`);
   }
 
   uninstallApp(organization: number, clientId: string): void {
@@ -215,10 +236,12 @@ export class StandinState {
   }
 
   suspendApp(organization: number, clientId: string, suspended: boolean): void {
-    const installation = this.organization(organization).installations.get(clientId);
-    if (installation === undefined)
-      throw new StandinError('not-found', `App ${clientId} is not installed there`);
-    installation.suspended = suspended;
+    this.installation(organization, clientId).suspended = suspended;
+  }
+
+  installation(organization: number, clientId: string): Installation {
+    const { installations } = this.organization(organization);
+    return found(installations.get(clientId), `installation of ${clientId} there`);
   }
 
   /** Mints a token as the web flow would; for an app of somebody else too. Scopes count for OAuth Apps only. */
