@@ -71,6 +71,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
         brief: await one('brief', 'trap "" TERM; sleep 4300', { timeout_seconds: 1 }),
         signal: await one('signal', 'kill -SEGV $$'),
         status: await one('status', 'exit 42'),
+        reload: await one('reload', 'systemctl daemon-reload; exit 43', { run_as: 'root' }),
         bomb: await one('bomb', 'f() { f | f & }; f; sleep 2; pgrep -c -u beacon-setup', {
           max_tasks: 20,
           timeout_seconds: 4,
@@ -118,6 +119,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
 
   test.each([
     ['status', { code: 42, signal: null, why: 'ended' }],
+    ['reload', { code: 43, signal: null, why: 'ended' }],
     ['signal', { code: null, signal: 'SIGSEGV', why: 'ended' }],
     ['brief', { why: 'timeout' }],
     ['eat', { code: null, signal: 'SIGKILL' }],

@@ -2,7 +2,8 @@
  * Commands as transient systemd units (DESIGN.md section 5): the unit's name is the lock, its control group the kill, its
  * properties the limits, and it can be stopped by name after a crash of the gate. `systemd-run` passes its own three
  * streams to the unit. How the unit ended is written by its `ExecStopPost`, for systemd-run's own status cannot tell a
- * signal from a status; so what comes over the streams is the command's alone.
+ * signal from a status; so what comes over the streams is the command's alone. It must outlive a `daemon-reload`, at which
+ * systemd (252) reads the unit from its own file again: there a line with a `+` is lost, and one with `$` or `"` changed.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -110,7 +111,9 @@ export function systemdArguments(launch: Launch, resultFile: string): string[] {
     'KillMode=control-group',
     `TimeoutStopSec=${STOP_GRACE_SECONDS}s`,
     'WorkingDirectory=/',
-    `ExecStopPost=+/bin/sh -c 'echo "$SERVICE_RESULT $EXIT_CODE $EXIT_STATUS" >"$0"' ${resultFile}`,
+    // The line below as root, whoever the command is.
+    'PermissionsStartOnly=yes',
+    `ExecStopPost=/bin/cp /proc/self/environ ${resultFile}`,
   ];
   return [
     '--quiet',
@@ -126,7 +129,7 @@ export function systemdArguments(launch: Launch, resultFile: string): string[] {
   ];
 }
 
-/** Reads `<result> <exited|killed|dumped> <status or signal>`, and removes the file. */
+/** Reads what the unit has left, and removes the file. */
 function takeResult(file: string): Ended | undefined {
   let text: string;
   try {
@@ -138,9 +141,17 @@ function takeResult(file: string): Ended | undefined {
   return parseResult(text);
 }
 
-export function parseResult(text: string): Ended | undefined {
-  const [, result, how, status] = /^(\S+) (\S*) (\S*)\n$/.exec(text) ?? [];
-  if (result === undefined || how === undefined || status === undefined) return undefined;
+/** From the environment that systemd gives to `ExecStopPost`; undefined where it does not say how the unit ended. */
+export function parseResult(environment: string): Ended | undefined {
+  const entries = environment.split('\0');
+  // Each entry ends with the separator: another end is a file that was cut.
+  if (entries.pop() !== '') return undefined;
+  const values = new Map(
+    entries.map((entry) => [entry.split('=', 1)[0], entry.slice(entry.indexOf('=') + 1)]),
+  );
+  const result = values.get('SERVICE_RESULT');
+  if (result === undefined) return undefined;
+  const [how, status] = [values.get('EXIT_CODE'), values.get('EXIT_STATUS') ?? ''];
   const met = LIMITS.get(result) ?? {};
   if (how === 'exited' && /^\d{1,3}$/.test(status)) return { code: Number(status), signal: null, ...met };
   const signal = Object.keys(constants.signals).find((name) => name === `SIG${status}`);

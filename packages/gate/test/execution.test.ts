@@ -68,17 +68,21 @@ describe('a transient unit', () => {
     ]);
   });
 
+  const ended = (result: string, how: string, status: string): string =>
+    `LANG=C.UTF-8\0SERVICE_RESULT=${result}\0EXIT_CODE=${how}\0EXIT_STATUS=${status}\0`;
+
   it.each([
-    ['success exited 0\n', { code: 0, signal: null }],
-    ['exit-code exited 42\n', { code: 42, signal: null }],
-    ['signal killed TERM\n', { code: null, signal: 'SIGTERM' }],
-    ['core-dump dumped SEGV\n', { code: null, signal: 'SIGSEGV' }],
-    ['timeout killed KILL\n', { code: null, signal: 'SIGKILL', limit: 'timeout' }],
-    ['timeout exited 0\n', { code: 0, signal: null, limit: 'timeout' }],
-    ['oom-kill killed KILL\n', { code: null, signal: 'SIGKILL', limit: 'memory' }],
-    ['timeout  \n', { code: null, signal: 'SIGKILL', limit: 'timeout' }],
+    [ended('success', 'exited', '0'), { code: 0, signal: null }],
+    [ended('exit-code', 'exited', '42'), { code: 42, signal: null }],
+    [ended('signal', 'killed', 'TERM'), { code: null, signal: 'SIGTERM' }],
+    [ended('core-dump', 'dumped', 'SEGV'), { code: null, signal: 'SIGSEGV' }],
+    [ended('timeout', 'killed', 'KILL'), { code: null, signal: 'SIGKILL', limit: 'timeout' }],
+    [ended('timeout', 'exited', '0'), { code: 0, signal: null, limit: 'timeout' }],
+    [ended('oom-kill', 'killed', 'KILL'), { code: null, signal: 'SIGKILL', limit: 'memory' }],
+    ['SERVICE_RESULT=timeout\0', { code: null, signal: 'SIGKILL', limit: 'timeout' }],
     ['', undefined],
-    ['success exited', undefined],
+    ['LANG=C.UTF-8\0', undefined],
+    ['SERVICE_RESULT=success\0EXIT_CODE=exited\0EXIT_STATUS=', undefined],
   ])('reads how it ended: %j', (text, how) => {
     expect(parseResult(text)).toEqual(how);
   });
