@@ -2,7 +2,7 @@
  * A machine that runs, the archive for hosts, and a real CA that it reaches: what the tests of enrolment stand on. Each test
  * begins with a machine that the CA has never seen, for its host key is made anew.
  */
-import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseHostToken } from '@beacon/protocol/host-token';
@@ -43,10 +43,15 @@ export class EnrollingHost {
   static async start(): Promise<EnrollingHost> {
     const folder = mkdtempSync(join(realpathSync(tmpdir()), 'beacon-host-enrol-'));
     await buildHost(join(folder, 'archive'));
+    // What is copied, hashed and written to the disk again and again stays small.
+    mkdirSync(join(folder, 'runtime'));
+    renameSync(join(folder, 'archive/node'), join(folder, 'runtime/node'));
+    writeFileSync(join(folder, 'archive/node'), '#!/bin/sh\nexec /opt/runtime/node "$@"\n', { mode: 0o755 });
     const ca = await startTrustLab();
     await publish(ca);
     const lab = await Lab.temporary();
-    const { host } = await lab.boot(NAME, { binds: { '/opt/beacon-host': join(folder, 'archive') } });
+    const binds = { '/opt/beacon-host': join(folder, 'archive'), '/opt/runtime': join(folder, 'runtime') };
+    const { host } = await lab.boot(NAME, { binds });
     const lane = await openLane(lab, NAME, Number(new URL(ca.ca.url).port));
     const operator = generateKey('ssh-ed25519');
     writeFileSync(join(folder, 'operator'), await formatPrivateKey(operator.privateKey), { mode: 0o600 });

@@ -29,7 +29,7 @@ import type { Machine } from './machine.ts';
 const ATTEMPTS = 3;
 const BETWEEN_MS = 1_000;
 const LISTEN_MS = 10_000;
-const LOGIN_MS = 20_000;
+const LOGIN_MS = 45_000;
 const MOST_CHARACTERS = 4_096;
 
 interface Door {
@@ -57,9 +57,10 @@ export async function testGate(
     writeFileSync(files.knownHosts, knownHosts(asker.host, root));
     const argv = sshArguments(door, { host: asker.host, login, agent: agent.socketPath, ...files });
     for (let attempt = 1; ; attempt++) {
-      const said = await openGate(machine.find('ssh') ?? '/usr/bin/ssh', argv, asker.host);
-      if (said === undefined) return;
-      if (attempt === ATTEMPTS) throw failed(said, sshdSays(machine, since));
+      const end = await openGate(machine.find('ssh') ?? '/usr/bin/ssh', argv, asker.host);
+      if (end.isHello) return;
+      // What the gate has seen once it does not take again.
+      if (end.stdout !== '' || attempt === ATTEMPTS) throw failed(end.said, sshdSays(machine, since));
       await delay(BETWEEN_MS);
     }
   } finally {
@@ -140,8 +141,15 @@ function knownHosts(host: string, { hostCa }: TrustRoot): string {
     .join('');
 }
 
-/** Undefined when the gate has said hello; else what was said. */
-async function openGate(ssh: string, argv: readonly string[], host: string): Promise<string | undefined> {
+interface End {
+  readonly isHello: boolean;
+  /** The gate's own lines. */
+  readonly stdout: string;
+  /** Everything, for a person. */
+  readonly said: string;
+}
+
+async function openGate(ssh: string, argv: readonly string[], host: string): Promise<End> {
   const child = spawn(ssh, argv, { env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, cwd: '/', stdio: 'pipe' });
   const timer = setTimeout(() => child.kill('SIGKILL'), LOGIN_MS);
   try {
@@ -151,7 +159,7 @@ async function openGate(ssh: string, argv: readonly string[], host: string): Pro
   }
 }
 
-function listen(child: ChildProcessWithoutNullStreams, host: string): Promise<string | undefined> {
+function listen(child: ChildProcessWithoutNullStreams, host: string): Promise<End> {
   let [stdout, stderr, isHello] = ['', '', false];
   child.stdin.on('error', () => undefined);
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -164,11 +172,14 @@ function listen(child: ChildProcessWithoutNullStreams, host: string): Promise<st
     // The gate goes when nobody asks for more.
     child.stdin.end();
   });
+  const end = (otherwise: string): End => ({
+    isHello,
+    stdout,
+    said: `${stdout}${stderr}`.trim() || otherwise,
+  });
   return new Promise((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('close', (status) =>
-      resolve(isHello ? undefined : `${stdout}${stderr}`.trim() || `ssh ended with ${status ?? 'a signal'}`),
-    );
+    child.once('error', (error) => resolve(end(error.message)));
+    child.once('close', (status) => resolve(end(`ssh ended with ${status ?? 'a signal'}`)));
   });
 }
 
