@@ -58,14 +58,16 @@ export const caKeyMigrations: Migrations = {
 
 type Tables = CaKeyTables & Pick<CaTables, 'authority_revocations'>;
 
-const findSigning = prepareQuery((store: Database<Tables>, values: { kind: CaKeyKind }) =>
-  store
+function knownKeys(store: Database<Tables>) {
+  return store
     .selectFrom('ca_keys')
     .leftJoin('authority_revocations', 'authority_revocations.fingerprint', 'ca_keys.fingerprint')
     .selectAll('ca_keys')
-    .select('authority_revocations.revoked_at')
-    .where('kind', '=', values.kind)
-    .where('state', '=', 'signs'),
+    .select('authority_revocations.revoked_at');
+}
+
+const findSigning = prepareQuery((store: Database<Tables>, values: { kind: CaKeyKind }) =>
+  knownKeys(store).where('kind', '=', values.kind).where('state', '=', 'signs'),
 );
 
 /** A row, and when its key was revoked. */
@@ -77,14 +79,7 @@ export async function readSigning(store: QueriedStore, kind: CaKeyKind): Promise
 }
 
 const findAll = prepareQuery((store: Database<Tables>, values: { least: number }) =>
-  store
-    .selectFrom('ca_keys')
-    .leftJoin('authority_revocations', 'authority_revocations.fingerprint', 'ca_keys.fingerprint')
-    .selectAll('ca_keys')
-    .select('authority_revocations.revoked_at')
-    .where('since', '>=', values.least)
-    .orderBy('since', 'desc')
-    .orderBy('ca_keys.fingerprint'),
+  knownKeys(store).where('since', '>=', values.least).orderBy('since', 'desc').orderBy('ca_keys.fingerprint'),
 );
 
 /** All keys, retired ones too; those that began to sign last come first. */

@@ -13,19 +13,11 @@ import type { Ca, Tx } from './ca.ts';
 import { requireReady } from './ca-key.ts';
 import type { HostTokenRow } from './enrolment-store.ts';
 import { CaError } from './error.ts';
-import {
-  hostCertificateFacts,
-  hostCertificateLife,
-  type IssuedHostCertificate,
-  insertHostCertificate,
-  type Life,
-  signHost,
-  takeHostSerial,
-} from './host-certificate.ts';
+import { hostCertificateLife, type IssuedHostCertificate, type Life, signHost } from './host-certificate.ts';
 import { HEADS_COUNTER } from './host-heads.ts';
 import { requireSignedBy, type SignedRequest } from './host-request.ts';
 import { spendToken, type TokenContent, verifyToken } from './host-token.ts';
-import { type Host, type HostContent, hostDigest, putHost, requireUnknown, verifiedHost } from './hosts.ts';
+import { certifyHost, type Host, type HostContent, requireUnknown, verifiedHost } from './hosts.ts';
 import { isDisabled } from './persons.ts';
 import { readSubjectKey } from './request.ts';
 import { bumpCounter } from './store.ts';
@@ -42,9 +34,7 @@ export async function enrolHost(
   await requireReady(ca, ca.hostCa);
   const life = hostCertificateLife(ca.now());
   try {
-    const written = await ca.commit.write((tx) => redeem(ca, tx, body, key, life));
-    const { planned, record } = written;
-    return { ...(await signHost(planned)), record };
+    return await signHost(await ca.commit.write((tx) => redeem(ca, tx, body, key, life)));
   } catch (error) {
     if (error instanceof CaError) await recordRefused(ca, body, error);
     throw error;
@@ -73,25 +63,19 @@ async function redeem(ca: Ca, tx: Tx, body: EnrolmentRequest, key: PublicKey, li
   const replaced = isAgain || before === undefined ? [] : await revokeCertificates(ca, tx, body.host);
   if (!isAgain) await spendToken(ca, tx, token, token.uses_left - 1, used);
   if (!isAgain) await forgetReports(tx, body.host);
-  const planned = { ...(await takeHostSerial(tx, ca, body.host, key)), host: body.host, key, life };
   const text = isAgain
     ? (row?.content ?? '')
     : JSON.stringify(contentOf(ca, token, content, body.host, line));
-  const record = await ca.records.append(tx, {
-    kind: isAgain ? 'host-certificate' : 'host-enrolled',
-    person: token.person,
-    host: body.host,
-    facts: {
-      row: hostDigest(body.host, text, 'enabled'),
-      enrolment_token: token.id,
-      revoked: replaced,
-      ...hostCertificateFacts(planned),
+  return certifyHost(
+    ca,
+    tx,
+    { id: body.host, content: text, key, life },
+    {
+      kind: isAgain ? 'host-certificate' : 'host-enrolled',
+      person: token.person,
+      facts: { enrolment_token: token.id, revoked: replaced },
     },
-  });
-  const place = { record_seq: record.seq, record_hash: record.hash };
-  await putHost(tx, { id: body.host, content: text, state: 'enabled', ...place });
-  await insertHostCertificate(tx, { ...planned, record });
-  return { planned, record: { seq: record.seq, hash: record.hash } };
+  );
 }
 
 function findToken(tx: Tx, { secret }: EnrolmentRequest): Promise<HostTokenRow | undefined> {

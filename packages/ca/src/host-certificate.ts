@@ -35,6 +35,12 @@ interface Planned {
   readonly life: Life;
 }
 
+/** What is durable, and not signed yet. */
+export interface RecordedHostCertificate extends Planned {
+  readonly host: string;
+  readonly record: { readonly seq: number; readonly hash: string };
+}
+
 export function hostCertificateLife(now: Date): Life {
   const nowSeconds = BigInt(Math.floor(now.getTime() / 1000));
   return { validAfter: nowSeconds - BACKDATE_SECONDS, validBefore: nowSeconds + HOST_CERTIFICATE_SECONDS };
@@ -63,13 +69,7 @@ export function hostCertificateFacts({ hostCa, key, serial, life }: Planned) {
 }
 
 /** Notes the certificate that is about to be signed. */
-export function insertHostCertificate(
-  tx: Tx,
-  planned: Planned & {
-    readonly host: string;
-    readonly record: { readonly seq: number; readonly hash: string };
-  },
-): Promise<void> {
+export function insertHostCertificate(tx: Tx, planned: RecordedHostCertificate): Promise<void> {
   const { hostCa, key, serial, life, host, record } = planned;
   return insertCertificate(tx, {
     serial: storedSerial(serial),
@@ -99,7 +99,8 @@ export async function signHost({
   key,
   serial,
   life,
-}: Planned & { readonly host: string }): Promise<Omit<IssuedHostCertificate, 'record'>> {
+  record,
+}: RecordedHostCertificate): Promise<IssuedHostCertificate> {
   const blob = await signHostCertificate(
     { publicKey: key, serial, keyId: `beacon/host/${host}`, principals: [host], ...life },
     hostCa,
@@ -109,5 +110,6 @@ export async function signHost({
     certificate: formatCertificateLine(blob, host),
     serial,
     validBefore: new Date(Number(life.validBefore) * 1000),
+    record,
   };
 }

@@ -21,14 +21,7 @@ import { signUserCertificate } from '@beacon/ssh/sign-certificate';
 import type { Ca, Tx } from './ca.ts';
 import { requireReady } from './ca-key.ts';
 import { CaError } from './error.ts';
-import {
-  hostCertificateFacts,
-  hostCertificateLife,
-  type IssuedHostCertificate,
-  insertHostCertificate,
-  signHost,
-  takeHostSerial,
-} from './host-certificate.ts';
+import { hostCertificateLife, type IssuedHostCertificate, signHost } from './host-certificate.ts';
 import {
   readSigner,
   requireFresh,
@@ -37,7 +30,7 @@ import {
   type SignedRequest,
   useNonce,
 } from './host-request.ts';
-import { hostDigest, putHost } from './hosts.ts';
+import { certifyHost } from './hosts.ts';
 import { isDisabled } from './persons.ts';
 import { KEY_PROOF_NAMESPACE, readSubjectKey } from './request.ts';
 import { insertCertificate, nextSerial, readHost, storedSerial } from './store.ts';
@@ -70,22 +63,14 @@ export async function renewHost(
     await requireFew(ca, tx, id, 'host');
     const row = await readHost(tx, id);
     if (row === undefined) throw new TypeError(`the host ${id} was there a moment ago`);
-    const planned = { ...(await takeHostSerial(tx, ca, id, key)), host: id, key, life };
-    const record = await ca.records.append(tx, {
-      kind: 'host-certificate',
-      host: id,
-      facts: {
-        row: hostDigest(id, row.content, row.state),
-        by: 'host',
-        ...hostCertificateFacts(planned),
-      },
-    });
-    await putHost(tx, { ...row, record_seq: record.seq, record_hash: record.hash });
-    await insertHostCertificate(tx, { ...planned, record });
-    return { planned, record: { seq: record.seq, hash: record.hash } };
+    return certifyHost(
+      ca,
+      tx,
+      { id, content: row.content, key, life },
+      { kind: 'host-certificate', facts: { by: 'host' } },
+    );
   });
-  const { planned, record } = written;
-  return { ...(await signHost(planned)), record };
+  return signHost(written);
 }
 
 /** Throws CaError `host-certificate-ended` unless the host's newest certificate is neither revoked by itself nor over. */

@@ -1,6 +1,6 @@
 /** The hosts that certificates can be issued for: registered by administrators, each row bound to its record. */
 import type { HostRequest } from '@beacon/protocol/http/hosts';
-import { formatPublicKeyLine } from '@beacon/ssh/public-key';
+import { formatPublicKeyLine, type PublicKey } from '@beacon/ssh/public-key';
 import type { Caller } from './access-token.ts';
 import { rowDigest, unverified, verifyRow } from './administrative-row.ts';
 import { requireAuthority } from './authority.ts';
@@ -12,6 +12,8 @@ import {
   hostCertificateLife,
   type IssuedHostCertificate,
   insertHostCertificate,
+  type Life,
+  type RecordedHostCertificate,
   signHost,
   takeHostSerial,
 } from './host-certificate.ts';
@@ -134,24 +136,19 @@ export async function addHost(
     }
     if (before?.state === 'disabled')
       throw new CaError('host-disabled', `the host ${id} is disabled: enable it first`);
-    const planned = { ...(await takeHostSerial(tx, ca, id, key)), host: id, key, life };
-    const record = await ca.records.append(tx, {
-      kind: before === undefined ? 'host-added' : 'host-certificate',
-      person: caller.person,
-      service: caller.service,
-      host: id,
-      facts: {
-        row: hostDigest(id, content, 'enabled'),
-        ...hostCertificateFacts(planned),
+    return certifyHost(
+      ca,
+      tx,
+      { id, content, key, life },
+      {
+        kind: before === undefined ? 'host-added' : 'host-certificate',
+        person: caller.person,
+        service: caller.service,
       },
-    });
-    await putHost(tx, { id, content, state: 'enabled', record_seq: record.seq, record_hash: record.hash });
-    await insertHostCertificate(tx, { ...planned, record });
-    return { planned, record: { seq: record.seq, hash: record.hash } };
+    );
   });
   return {
-    ...(await signHost(written.planned)),
-    record: written.record,
+    ...(await signHost(written)),
     host: { ...(JSON.parse(content) as HostContent), id, state: 'enabled', recordSeq: written.record.seq },
   };
 }
@@ -181,8 +178,38 @@ export async function setHostState(
   });
 }
 
+/**
+ * An enabled host's row with its record and the certificate that goes with it; `signHost` signs what is durable. Throws
+ * CaError `ca-key-…`, `key-in-use` or `key-revoked`.
+ */
+export async function certifyHost(
+  ca: Ca,
+  tx: Tx,
+  { id, content, key, life }: Certified,
+  entry: Pick<Parameters<Ca['records']['append']>[1], 'kind' | 'person' | 'service' | 'facts'>,
+): Promise<RecordedHostCertificate> {
+  const planned = { ...(await takeHostSerial(tx, ca, id, key)), host: id, key, life };
+  const row = hostDigest(id, content, 'enabled');
+  const { seq, hash } = await ca.records.append(tx, {
+    ...entry,
+    host: id,
+    facts: { row, ...entry.facts, ...hostCertificateFacts(planned) },
+  });
+  await putHost(tx, { id, content, state: 'enabled', record_seq: seq, record_hash: hash });
+  const recorded = { ...planned, record: { seq, hash } };
+  await insertHostCertificate(tx, recorded);
+  return recorded;
+}
+
+interface Certified {
+  readonly id: string;
+  readonly content: string;
+  readonly key: PublicKey;
+  readonly life: Life;
+}
+
 /** Writes a row whose record is written. */
-export async function putHost(tx: Tx, row: HostRow): Promise<void> {
+async function putHost(tx: Tx, row: HostRow): Promise<void> {
   const { id, ...rest } = row;
   await tx
     .insertInto('hosts')
