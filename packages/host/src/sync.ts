@@ -88,6 +88,7 @@ class Rest {
       if (this.#state.reloadDue === true) {
         showCertificate(this.#machine);
         this.#keep({ reloadDue: false });
+        this.#reportSoon();
       }
     });
   }
@@ -109,6 +110,12 @@ class Rest {
       isRenewalWanted = taken?.renew === true && !this.done.isRenewed;
     });
     if (isRenewalWanted) await this.certificate(true);
+  }
+
+  /** A CA key that goes is waited with until each host has told that it shows a certificate of another. */
+  #reportSoon(): void {
+    const { reported } = this.#state;
+    if (reported !== undefined) this.#keep({ reported: { ...reported, at: new Date(0) } });
   }
 
   async #ask(): Promise<Asker> {

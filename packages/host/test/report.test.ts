@@ -48,7 +48,7 @@ const report = (last?: Reported) => {
 };
 const atCa = async () => {
   const { body } = await lab.ca.ask(lab.ada, 'GET', '/v1/host-reports');
-  return body['hosts'].find((one: { id: string }) => one.id === chain.id);
+  return body['hosts'].find((one: { id: string }) => one.id === chain.id)?.report;
 };
 
 test('tells versions, trust, contract and head; the first head alone, later ones with the lines that lead there', async () => {
