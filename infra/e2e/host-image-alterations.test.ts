@@ -2,7 +2,7 @@
  * `beacon host check` on the image of a managed host: each single alteration is named with its place and its remedy, and
  * nothing else is.
  */
-import { chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { beforeAll, expect, test } from '@jest/globals';
 import { type Alter, alterationsOf } from './alterations.ts';
 import { describeImages, useImage } from './image-under-test.ts';
@@ -337,6 +337,20 @@ describeImages('check names each alteration with its remedy', () => {
     expect(late).toEqual([
       expect.objectContaining({ kind: 'note', code: 'trust-old', place: 'trust status' }),
     ]);
+    expect(use().check()).toEqual([]);
+  });
+
+  test('what init noted is damaged: check says how init goes on, and it does', async () => {
+    const path = use().at('/var/lib/beacon-host/note.json');
+    writeFileSync(path, readFileSync(path, 'utf8').slice(0, 40));
+    const damaged = expect.objectContaining({
+      code: 'state-damaged',
+      message: expect.stringContaining('remove it, and call beacon host init as the first time'),
+    });
+    expect(() => use().check()).toThrow(damaged);
+    expect(() => use().prepare()).toThrow(damaged);
+    rmSync(path);
+    await use().init();
     expect(use().check()).toEqual([]);
   });
 

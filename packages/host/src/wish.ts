@@ -73,9 +73,13 @@ export function parseNote(bytes: Uint8Array): Note {
     };
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    throw new HostError('state-damaged', `${NOTE} is damaged: ${error.message}: run beacon host init again`, {
-      cause: error,
-    });
+    throw new HostError(
+      'state-damaged',
+      `${NOTE} is damaged: ${error.message}: remove it, and call beacon host init as the first time`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
