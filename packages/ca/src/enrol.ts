@@ -15,6 +15,7 @@ import type { HostTokenRow } from './enrolment-store.ts';
 import { CaError } from './error.ts';
 import { hostCertificateLife, type IssuedHostCertificate, type Life, signHost } from './host-certificate.ts';
 import { HEADS_COUNTER } from './host-heads.ts';
+import { requireCurrent } from './host-renewal.ts';
 import { requireSignedBy, type SignedRequest } from './host-request.ts';
 import { spendToken, type TokenContent, verifyToken } from './host-token.ts';
 import { certifyHost, type Host, type HostContent, requireUnknown, verifiedHost } from './hosts.ts';
@@ -55,6 +56,8 @@ async function redeem(ca: Ca, tx: Tx, body: EnrolmentRequest, key: PublicKey, li
     before?.enrolled?.token === token.id && before.host_key === line && before.state === 'enabled';
   if (!isAgain && token.uses_left < 1) throw refused();
   if (!isAgain) requireFree(content, before);
+  // A token that was used is no way around a revocation.
+  if (isAgain) await requireCurrent(ca, tx, key);
   const used = {
     kind: 'host-token-used',
     person: token.person,

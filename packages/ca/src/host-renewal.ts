@@ -74,7 +74,7 @@ export async function renewHost(
 }
 
 /** Throws CaError `host-certificate-ended` unless the host's newest certificate is neither revoked by itself nor over. */
-async function requireCurrent(ca: Ca, tx: Tx, key: PublicKey): Promise<void> {
+export async function requireCurrent(ca: Ca, tx: Tx, key: PublicKey): Promise<void> {
   const newest = await tx
     .selectFrom('certificates')
     .leftJoin('authority_revocations', 'authority_revocations.fingerprint', 'certificates.authority')

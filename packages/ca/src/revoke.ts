@@ -53,7 +53,10 @@ export async function revoke(
     for (const row of matching) {
       await tx
         .updateTable('certificates')
-        .set({ revoked_at: row.revoked_at ?? nowMs, halted: request.halt === true ? 1 : row.halted })
+        .set({
+          revoked_at: await revokedAt(tx, request, row, nowMs),
+          halted: request.halt === true ? 1 : row.halted,
+        })
         .where('serial', '=', row.serial)
         .execute();
     }
@@ -67,6 +70,23 @@ export async function revoke(
   });
   if (done.sessions_ended > 0) await ca.sessions.releaseTokens();
   return done;
+}
+
+/** A host renews what went with its CA key alone; what is named by itself after that is not renewed. */
+async function revokedAt(
+  tx: Tx,
+  { by }: RevocationRequest,
+  { kind, authority, revoked_at: before }: CertificateRow,
+  nowMs: number,
+): Promise<number> {
+  if (before === null) return nowMs;
+  if (kind !== 'host' || by === 'ca_key') return before;
+  const withItsCa = await tx
+    .selectFrom('authority_revocations')
+    .select('revoked_at')
+    .where('fingerprint', '=', authority)
+    .executeTakeFirst();
+  return withItsCa?.revoked_at === before ? Math.max(nowMs, before + 1) : before;
 }
 
 /** Whether what is named belongs to the caller alone. What does not exist is nobody's. */

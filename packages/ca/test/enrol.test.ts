@@ -262,10 +262,12 @@ describe.each(engines)('enrolment on $engine', ({ place }) => {
 
   test('E7: what is revoked is not renewed; and no host gets more than twenty a day', async () => {
     const machine = new Machine(ca, 'ended-01');
-    const { body } = await machine.enrol(await tokenFor('ended-01'));
+    const token = await tokenFor('ended-01');
+    const { body } = await machine.enrol(token);
     const asked = { v: 1, by: 'serial', value: body['serial'], reason: 'x' };
     expect((await ca.ask(lab.ada, 'POST', '/v1/revocations', asked)).status).toBe(200);
     expect(refusal(await machine.renew())).toEqual({ status: 403, code: 'host-certificate-ended' });
+    expect(refusal(await machine.enrol(token))).toEqual({ status: 403, code: 'host-certificate-ended' });
     const busy = new Machine(ca, 'busy-01');
     await busy.enrol(await tokenFor('busy-01'));
     for (let i = 0; i < 19; i += 1) expect((await busy.renew()).status).toBe(201);

@@ -241,9 +241,25 @@ describe('a key of the host CA is replaced', () => {
 
   test('B13: a stolen key goes at once: it is revoked, and the hosts that still have a certificate of it renew', async () => {
     const [, , three] = machines as [Machine, Machine, Machine];
+    const four = new Machine(lab.ca, 'four');
+    await four.enrol((await askToken(lab, 'four')).body['token']);
+    // As one that was enrolled before the change, and did not renew.
+    await lab.ca.running.ca.store
+      .updateTable('certificates')
+      .set({ authority: fingerprint(lab.ca.keys.hostCa.publicKey) })
+      .where('host', '=', 'four')
+      .execute();
     expect((await publish(lab, retired(), { now: true })).status).toBe(201);
     const old = fingerprint(lab.ca.keys.hostCa.publicKey);
     expect((await lab.ca.lastRecord()).facts).toMatchObject({ left_out: [old], revoked: [old] });
+    const { serial } = await lab.ca.running.ca.store
+      .selectFrom('certificates')
+      .select('serial')
+      .where('host', '=', 'four')
+      .executeTakeFirstOrThrow();
+    const asked = { v: 1, by: 'serial', value: BigInt(serial).toString(), reason: 'it was broken into' };
+    expect((await lab.ca.ask(lab.ada, 'POST', '/v1/revocations', asked)).status).toBe(200);
+    expect(refusal(await four.renew())).toEqual({ status: 403, code: 'host-certificate-ended' });
     expect(named(await sign())).toEqual([lineOf(next.publicKey)]);
     expect((await report(three)).body['renew']).toBe(true);
     expect((await three.renew()).status).toBe(201);
