@@ -133,6 +133,14 @@ describeImages('the plan for a host, in an image', () => {
     expect(diff).toContain('+    ForceCommand none');
     const script = printPlan(prepared, 'shell');
     expect(script).toContain('./beacon host init --id "$id" --login beacon --accounts beacon-r=2 --root-key');
+    for (const name of [
+      'node',
+      'beacon',
+      'beacon-host-sync.service',
+      'beacon-host-sync.timer',
+      'compile.cjs',
+    ])
+      expect(script).toMatch(new RegExp(`^[0-9a-f]{64}  ${name}$`, 'm'));
     expect(use().machine.run(['sh', '-n'], script)).toMatchObject({ status: 0, stderr: '' });
     expect(JSON.parse(printPlan(prepared, 'cloud-init').replace('#cloud-config\n', ''))).toMatchObject({
       write_files: [{ content: Buffer.from(script).toString('base64') }],

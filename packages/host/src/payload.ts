@@ -11,6 +11,8 @@ import { PROGRAM_FOLDER, UNIT_FOLDER } from './plan.ts';
 
 export const PROGRAMS = ['node', 'gate.js', 'gate', 'beacon.js', 'beacon', 'principals', 'shell'] as const;
 export const UNITS = ['beacon-host-sync.service', 'beacon-host-sync.timer'] as const;
+/** Used where the archive lies, and put nowhere. */
+const USED = 'compile.cjs';
 /** Not in the archive: each machine makes its own. */
 const COMPILED = 'gate.cache';
 
@@ -26,6 +28,8 @@ export interface Payload {
   /** What the machine's runtime has compiled of the gate. */
   readonly compiled: readonly Carried[];
   readonly units: readonly Carried[];
+  /** All that is run or put in place of an archive, for other machines; none where a host brings its own. */
+  readonly archive: readonly Carried[];
 }
 
 /** The payload in `folder`. Units are wanted by a host that asks a CA. Throws HostError `payload-missing`, `cannot-work-here`. */
@@ -49,6 +53,7 @@ export function readPayload(folder: string, withUnits: boolean): Payload {
     programs,
     compiled: [folder === PROGRAM_FOLDER ? read(COMPILED) : compile()],
     units: (withUnits ? UNITS : []).map(read),
+    archive: folder === PROGRAM_FOLDER ? [] : [...programs, ...[...UNITS, USED].map(read)],
   };
 }
 
@@ -64,7 +69,7 @@ export function notedPayload(digests: ReadonlyMap<string, string>): Payload {
       const sha256 = digests.get(name);
       return sha256 === undefined ? [] : [{ name, from: '', sha256 }];
     });
-  return { programs: noted(PROGRAMS), compiled: noted([COMPILED]), units: noted(UNITS) };
+  return { programs: noted(PROGRAMS), compiled: noted([COMPILED]), units: noted(UNITS), archive: [] };
 }
 
 function digestOf(bytes: Buffer): string {

@@ -4,6 +4,7 @@
  * archive's digests, and calls `beacon host init`: so each machine is looked at by itself, and can take back what was done.
  * A token stands in it only where a machine has no other way to get one.
  */
+import { HostError } from './error.ts';
 import { HOST_CERTIFICATE } from './host-certificate.ts';
 import { describeStep, PROGRAM_FOLDER } from './plan.ts';
 import type { Prepared } from './prepare.ts';
@@ -89,7 +90,12 @@ function formatScript(prepared: Prepared): string {
 }
 
 function requireDigests({ payload }: Prepared): string[] {
-  const digests = [...payload.programs, ...payload.units].map(({ name, sha256 }) => `${sha256}  ${name}`);
+  if (payload.archive.length === 0)
+    throw new HostError(
+      'payload-missing',
+      'the digests of the archive are not known here: call the beacon of the unpacked archive for hosts, or name its folder with --from',
+    );
+  const digests = payload.archive.map(({ name, sha256 }) => `${sha256}  ${name}`);
   return [`cd "$archive"`, `sha256sum -c --quiet - <<'END'`, ...digests, 'END'];
 }
 
