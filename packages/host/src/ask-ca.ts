@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { exchange, type HttpAnswer, type Outside, plainText } from '@beacon/client';
+import type { ChainHead } from '@beacon/protocol/checkpoint';
 import { ProtocolError } from '@beacon/protocol/error';
 import {
   ENROLMENT_NAMESPACE,
@@ -46,7 +47,7 @@ export interface Report {
 }
 
 export interface ReportTaken {
-  readonly head: { readonly seq: number; readonly hash: string };
+  readonly head: ChainHead;
   readonly contractKnown: boolean;
   readonly clockOffSeconds: number;
   /** The host certificate is to be renewed now, for its CA key goes. */
@@ -96,9 +97,17 @@ export async function sendReport(asker: Asker, report: Report): Promise<ReportTa
   if (typeof contractKnown !== 'boolean' || typeof clockOffSeconds !== 'number' || !isObject(head)) {
     throw malformed('a member is missing');
   }
-  const { seq, hash } = head;
-  if (typeof seq !== 'number' || typeof hash !== 'string') throw malformed('a member is missing');
-  return { head: { seq, hash }, contractKnown, clockOffSeconds, renew: answer['renew'] === true };
+  const known = readHead(head);
+  if (known === undefined) throw malformed('its head is none');
+  return { head: known, contractKnown, clockOffSeconds, renew: answer['renew'] === true };
+}
+
+/** A head of records as the CA names it; undefined where it is none. */
+export function readHead({ seq, hash }: { readonly [key: string]: unknown }): ChainHead | undefined {
+  const isHash = typeof hash === 'string' && /^[0-9a-f]{64}$/.test(hash);
+  return typeof seq === 'number' && Number.isSafeInteger(seq) && seq >= 0 && isHash
+    ? { seq, hash }
+    : undefined;
 }
 
 interface Request {

@@ -34,6 +34,8 @@ export function readRecordsAfter(machine: Machine, seq: number, portion: Portion
   for (const line of backwards(machine)) {
     if (parse(line).seq <= seq) break;
     found.push(line);
+    // The oldest are wanted: a CA that asks for all there ever were does not fill the memory.
+    if (found.length > portion.lines) found.shift();
   }
   found.reverse();
   let bytes = 0;

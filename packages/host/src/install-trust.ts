@@ -41,15 +41,22 @@ export function* installTrust(machine: Machine, trust: VerifiedTrust): Generator
   // First: what was in force once is never fallen back behind, even where the next lines are not reached.
   writeFloor(machine, floorOf(trust));
   yield 'floor';
-  if (before !== version) {
+  if (before === version) {
+    // It may have been damaged: each file of a version has one content.
+    mkdirSync(join(place, version), { recursive: true, mode: 0o755 });
+    for (const [name, bytes] of contentOf(trust)) {
+      if (isAt(join(place, version, name), bytes)) continue;
+      placeFile(join(place, version, name), bytes, 0o644, ROOT);
+      yield name;
+    }
+  } else {
     const unfinished = join(place, UNFINISHED);
     rmSync(unfinished, { recursive: true, force: true });
     mkdirSync(unfinished, { mode: 0o755 });
-    for (const [name, bytes] of listTrustFiles(trust.files)) {
+    for (const [name, bytes] of contentOf(trust)) {
       placeFile(join(unfinished, name), bytes, 0o644, ROOT);
       yield name;
     }
-    placeFile(join(unfinished, 'user_ca.pub'), userCaFile(trust.root), 0o644, ROOT);
     rmSync(join(place, version), { recursive: true, force: true });
     renameSync(unfinished, join(place, version));
     syncPath(place);
@@ -61,6 +68,20 @@ export function* installTrust(machine: Machine, trust: VerifiedTrust): Generator
     rmSync(join(place, old), { recursive: true });
   }
   if (readdirSync(place).includes(UNFINISHED)) rmSync(join(place, UNFINISHED), { recursive: true });
+}
+
+/** Whether every file of the version in force is as it was put there. */
+export function isInstalled(machine: Machine, trust: VerifiedTrust): boolean {
+  const current = machine.at(join(TRUST_FOLDER, 'current'));
+  return contentOf(trust).every(([name, bytes]) => isAt(join(current, name), bytes));
+}
+
+function contentOf(trust: VerifiedTrust): [name: string, bytes: Buffer][] {
+  return [...listTrustFiles(trust.files), ['user_ca.pub', userCaFile(trust.root)]];
+}
+
+function isAt(path: string, bytes: Buffer): boolean {
+  return readIfThere(path)?.equals(bytes) === true;
 }
 
 /**

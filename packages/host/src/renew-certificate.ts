@@ -50,14 +50,23 @@ export function shouldRenew(
   }
 }
 
-/** Throws HostError `ca-refused`, `certificate-refused`, `locked`, ClientError; then the certificate is as it was. */
-export async function renewCertificate(machine: Machine, asker: Asker, trust: VerifiedTrust): Promise<void> {
+/**
+ * `note` is called just before the certificate is put in place. Throws HostError `ca-refused`, `certificate-refused`,
+ * `locked`, ClientError; then the certificate is as it was.
+ */
+export async function renewCertificate(
+  machine: Machine,
+  asker: Asker,
+  trust: VerifiedTrust,
+  note: () => void,
+): Promise<void> {
   const line = await renew(asker);
   const use = { host: asker.host, key: asker.key.publicKey, trust, now: asker.outside.now() };
   verifyHostCertificate(line, use);
   await withLock(machine, () => {
     if (statOf(machine, HOST_CERTIFICATE) === undefined)
       throw new HostError('not-a-host', 'this machine was taken back meanwhile: nothing was changed');
+    note();
     placeHostCertificate(machine, line);
     return Promise.resolve();
   });

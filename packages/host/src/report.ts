@@ -10,7 +10,7 @@ import { ProtocolError } from '@beacon/protocol/error';
 import { FIRST_PREVIOUS } from '@beacon/protocol/record';
 import { parseCertificateLine } from '@beacon/ssh/certificate';
 import { SshError } from '@beacon/ssh/error';
-import { type Asker, type ReportTaken, sendReport } from './ask-ca.ts';
+import { type Asker, type ReportTaken, readHead, sendReport } from './ask-ca.ts';
 import { readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
 import { readHostCertificate } from './host-certificate.ts';
@@ -124,13 +124,13 @@ function gapFrom(
   denial: { readonly [key: string]: unknown } | undefined,
   hadRecords: boolean,
 ): ChainHead | undefined {
-  const { seq, hash } = denial ?? {};
-  if (typeof seq !== 'number' || typeof hash !== 'string')
+  const head = readHead(denial ?? {});
+  if (head === undefined)
     throw new HostError(
       'answer-malformed',
       'the CA misses records and does not say from where on: report this',
     );
-  return seq === 0 && hash === FIRST_PREVIOUS && hadRecords ? undefined : { seq, hash };
+  return head.seq === 0 && head.hash === FIRST_PREVIOUS && hadRecords ? undefined : head;
 }
 
 function readCertificate(machine: Machine): { readonly certificate?: string } {

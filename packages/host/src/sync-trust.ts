@@ -15,7 +15,7 @@ import { HostError } from './error.ts';
 import { statOf } from './facts.ts';
 import { fetchHandovers } from './fetch-handovers.ts';
 import { type FetchedTrust, fetchTrust, type TrustTags } from './fetch-trust.ts';
-import { installTrust, readFloors } from './install-trust.ts';
+import { installTrust, isInstalled, readFloors } from './install-trust.ts';
 import { JOURNAL_FOLDER } from './journal-entry.ts';
 import { withLock } from './lock.ts';
 import type { Machine } from './machine.ts';
@@ -55,7 +55,9 @@ export async function syncTrust(
   const ca = requireCa(wish);
   const present = readPresent(machine, wish);
   const known =
-    present === undefined ? undefined : { files: present.files, tags: readTags(machine, present) };
+    present === undefined
+      ? undefined
+      : { files: present.files, tags: isInstalled(machine, present) ? readTags(machine, present) : {} };
   const fetched = await fetchTrust(outside, ca, known);
   if (fetched === undefined) {
     const unchanged = requirePresent(present);

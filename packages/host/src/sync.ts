@@ -81,8 +81,9 @@ class Rest {
       const now = this.#outside.now();
       if (isWanted || shouldRenew(line, this.#note.host, this.#trust, this.#state, now)) {
         this.#keep({ renewalAt: now });
-        await renewCertificate(this.#machine, await this.#ask(), this.#trust);
-        this.#keep({ reloadDue: true });
+        // Noted first: after a kill sshd is told all the same, and not when the old certificate is over.
+        const note = (): void => this.#keep({ reloadDue: true });
+        await renewCertificate(this.#machine, await this.#ask(), this.#trust, note);
         this.done.isRenewed = true;
       }
       if (this.#state.reloadDue === true) {

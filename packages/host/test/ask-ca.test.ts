@@ -76,3 +76,22 @@ test.each([
     code: 'answer-malformed',
   });
 });
+
+test.each([
+  ['a number below 0', { seq: -1, hash: '0'.repeat(64) }],
+  ['a number that is no integer', { seq: 1e300, hash: '0'.repeat(64) }],
+  ['a hash that is none', { seq: 1, hash: 'x'.repeat(10_000) }],
+])('refuses an answer to a report whose head has %s', async (_what, head) => {
+  const body = JSON.stringify({ head, contract_known: true, clock_off_seconds: 0, renew: false });
+  const given: typeof fetch = () => Promise.resolve(new Response(body, { status: 200 }));
+  const host = asker('other-02');
+  const report = {
+    clock: ca.clock.now().toISOString(),
+    versions: { beacon: '0.1.0', sshd: 'OpenSSH_9.2p1' },
+    trust: { root: 1, status: 1 },
+    head: { seq: 0, hash: '0'.repeat(64) },
+    records: [],
+  };
+  const asked = sendReport({ ...host, outside: { ...host.outside, fetch: given } }, report);
+  await expect(asked).rejects.toMatchObject({ code: 'answer-malformed' });
+});
