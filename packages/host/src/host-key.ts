@@ -1,15 +1,17 @@
 /**
  * The key by which this machine speaks for itself to the CA, and which its host certificate is for: one of those that sshd
- * itself uses, asked of `sshd -T` and never guessed. It is read where it lies, by root, and stays in this process.
+ * itself uses, asked of `sshd -T` and never guessed; of an enrolled host the one that it enrolled with. It is read where it lies, by root, and stays in this process.
  */
 
+import { parseCertificateLine } from '@beacon/ssh/certificate';
 import { SshError } from '@beacon/ssh/error';
 import { type OpenedPrivateKey, openPrivateKey } from '@beacon/ssh/key';
-import { rsaBits } from '@beacon/ssh/public-key';
+import { isSameKey, type PublicKey, rsaBits } from '@beacon/ssh/public-key';
 import type { Signer } from '@beacon/ssh/signature';
 import { readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
 import { statOf } from './facts.ts';
+import { readHostCertificate } from './host-certificate.ts';
 import type { Machine } from './machine.ts';
 import { askSshd } from './sshd.ts';
 
@@ -38,13 +40,26 @@ export async function openHostKey(machine: Machine): Promise<HostKey> {
     if (typeof opened === 'string') reasons.push(`${path}: ${opened}`);
     else usable.push({ path, signer: opened.signer, rank: TYPES.indexOf(opened.publicKey.type) });
   }
-  const [best] = usable.sort((a, b) => a.rank - b.rank);
+  // Another key that came later does not speak for a host that is known by this one.
+  const enrolled = usable.find(({ signer }) => isCertified(machine, signer.publicKey));
+  const best = enrolled ?? usable.sort((a, b) => a.rank - b.rank)[0];
   if (best !== undefined) return { path: best.path, signer: best.signer };
   const why = reasons.length === 0 ? 'sshd names none' : reasons.join('; ');
   throw new HostError(
     'host-key-missing',
     `sshd has no host key that a host certificate can be made for (${why}): make one with ssh-keygen -A`,
   );
+}
+
+/** Whether the host certificate that lies here is for this key. */
+function isCertified(machine: Machine, key: PublicKey): boolean {
+  const line = readHostCertificate(machine);
+  try {
+    return line !== undefined && isSameKey(parseCertificateLine(line).publicKey, key);
+  } catch (error) {
+    if (error instanceof SshError) return false;
+    throw error;
+  }
 }
 
 /** The key, or why it cannot be used. */

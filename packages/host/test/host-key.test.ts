@@ -1,7 +1,10 @@
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { formatCertificateLine } from '@beacon/ssh/certificate';
 import { formatPrivateKey, type GeneratedKeyType, generateKey } from '@beacon/ssh/key';
+import { createHostCa, signHostCertificate } from '@beacon/ssh/sign-certificate';
+import { createSigner } from '@beacon/ssh/signature';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openHostKey } from '../src/host-key.ts';
 import { type Machine, openMachine } from '../src/index.ts';
@@ -39,6 +42,25 @@ const ALGORITHMS = 'ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v0
       path: best,
       signer: { publicKey: { type: 'ssh-ed25519' } },
     });
+  });
+
+  test('is the one that the host enrolled with, whatever came later', async () => {
+    const path = await add('ecdsa', 'ecdsa-sha2-nistp256');
+    const { signer } = await openHostKey(machine);
+    const ca = createHostCa(createSigner(generateKey('ssh-ed25519').privateKey));
+    const life = { validAfter: 1n, validBefore: 2n };
+    const fields = {
+      publicKey: signer.publicKey,
+      serial: 1n,
+      keyId: 'beacon/host/a',
+      principals: ['a'],
+      ...life,
+    };
+    mkdirSync(join(folder, 'etc/beacon'));
+    const line = formatCertificateLine(await signHostCertificate(fields, ca, Buffer.alloc(32, 1)));
+    writeFileSync(join(folder, 'etc/beacon/host-cert.pub'), `${line}\n`);
+    await add('ed25519', 'ssh-ed25519');
+    expect((await openHostKey(machine)).path).toBe(path);
   });
 
   test('is one whose certificate sshd may show', async () => {
