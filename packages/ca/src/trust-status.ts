@@ -5,8 +5,9 @@
  * does not hold it up; nothing here decides what is revoked.
  */
 import { createHash } from 'node:crypto';
-import { formatTrustStatus, TRUST_STATUS_NAMESPACE } from '@beacon/protocol/trust';
+import { formatTrustStatus, parseTrustRoot, TRUST_STATUS_NAMESPACE } from '@beacon/protocol/trust';
 import { storageFailure } from '@beacon/server';
+import { isSameKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { formatMessageSignature, signMessage } from '@beacon/ssh/sshsig';
 import type { Ca, Readable } from './ca.ts';
 import { LATE_CLOCK_MS, makeKrl } from './krl.ts';
@@ -15,6 +16,7 @@ import type { TrustKeys } from './trust-root.ts';
 import {
   putStatus,
   readLatestRoot,
+  readRoot,
   readStatusRow,
   readStatusState,
   type StatusState,
@@ -59,7 +61,7 @@ export function createTrustStatus(ca: Needed): TrustStatusSource {
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const wanted = await readWanted(ca);
       if (wanted === undefined) return undefined;
-      if (!isDue(ca, wanted)) break;
+      if (!isDue(ca, wanted) || !(await isNamed(ca, keys, wanted))) break;
       try {
         const made = await make(ca, keys, wanted);
         if (made === undefined) continue;
@@ -126,6 +128,17 @@ function isDue({ now }: Needed, wanted: Wanted): boolean {
   const { state } = wanted;
   if (state === undefined || !isTrue(wanted) || BigInt(state.version) !== wanted.version) return true;
   return Math.abs(now().getTime() - state.issued_at) >= STATUS_RENEWED_AFTER_MS;
+}
+
+/**
+ * Whether hosts believe this process's key. Between a change of `ca.yaml` and the root that names the new key, or where
+ * one of several processes was not restarted, what is kept is better than what every host would refuse.
+ */
+async function isNamed(ca: Needed, keys: TrustKeys, { rootVersion }: Wanted): Promise<boolean> {
+  const row = await readRoot(ca.store, rootVersion);
+  if (row === undefined) return false;
+  const { statusKey } = parseTrustRoot(Buffer.from(row.document));
+  return isSameKey(parsePublicKeyLine(statusKey).key, keys.status.publicKey);
 }
 
 /** Signs and keeps the next one; undefined when another process was faster. */

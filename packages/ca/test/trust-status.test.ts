@@ -8,6 +8,7 @@ import { verifyMessage } from '@beacon/ssh/sshsig';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { engines } from '../../server/test/postgres.ts';
 import { createTrustStatus } from '../src/trust-status.ts';
+import { newSigner } from './small-ca.ts';
 import { draw, publish, startTrustLab, type TrustLab } from './trust-lab.ts';
 
 const HOUR_MS = 3_600_000;
@@ -93,6 +94,19 @@ describe.each(engines)('the trust status on $engine', ({ place }) => {
       expect(new Set(seen.map((status) => status?.document)).size).toBe(1);
       expect(new Set(seen.map((status) => status?.krl.toString('hex'))).size).toBe(1);
     }
+  });
+
+  test('B5: a process whose key the root does not name signs none in the place of what hosts believe', async () => {
+    const { ca } = lab.ca.running;
+    const trust = { root: lab.root.publicKey, status: newSigner() };
+    const other = createTrustStatus({ ...ca, store: ca.store, now: lab.ca.clock.now, trust });
+    const before = await fetchStatus();
+    const { serial } = await revokeOne();
+    expect(await other.current()).toMatchObject({ version: before.version });
+    const after = await fetchStatus();
+    expect(after.version).toBe(before.version + 1);
+    expect(isRevokedSerial(after.list, serial)).toBe(true);
+    expect(await other.current()).toMatchObject({ version: after.version });
   });
 
   test('many who ask at once get one that holds what was taken back before they asked', async () => {
