@@ -40,8 +40,21 @@ export function personalObstacles(facts: Facts, login: string, settings: Setting
   return found;
 }
 
-/** Certificates of another authority that enter the login as the machine is: Beacon's block would shut them out. */
+/**
+ * What Beacon's block would change beside its own certificates, by the settings without it: those of another authority
+ * would be shut out, and keys let in where none are.
+ */
 export function otherAuthority(login: string, settings: Settings | undefined): Finding[] {
+  if (settings?.get('pubkeyauthentication')?.[0] === 'no') {
+    return [
+      defect(
+        'personal-login-keys',
+        `account ${login}`,
+        'sshd takes no keys for it, and would take its own keys again too',
+        'leave it out, or let PubkeyAuthentication be yes for it',
+      ),
+    ];
+  }
   const set = ['trustedusercakeys', 'authorizedprincipalscommand', 'authorizedprincipalsfile'].find(
     (keyword) => (settings?.get(keyword)?.[0] ?? 'none') !== 'none',
   );
