@@ -113,7 +113,7 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
   const bindings = (): Promise<string> =>
     host.script('cd /var/lib/beacon/pools && grep -H "" -- * 2>/dev/null || :');
   const filesOf = (account: string): Promise<string> =>
-    host.script(`find / -xdev -user ${account} -not -path '/proc/*' 2>/dev/null || :`);
+    host.script(`find /dev /etc /home /opt /run /srv /tmp /var -user ${account} 2>/dev/null || :`);
 
   beforeEach(() => standin.state.clearFaults());
 
@@ -285,6 +285,11 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
     standin.state.runners.deprecated.add('2.335.1');
     await host.script('while systemctl is-active --quiet beacon-runner@beacon-r-1; do sleep 0.1; done');
     expect((await session(ask('status', { name: 'web-1' }))).said).toMatch(/exit=7\n[\s\S]*runner.upgrade/);
+    // As a kill in the middle of an upgrade leaves it.
+    await session(ask('stop', { name: 'web-1' }));
+    await host.script(`cd ${RUNNERS}/beacon-r-1; chown root:root runner; chmod 700 runner
+      mkdir -m 700 new; mv runner/.credentials runner/_work new`);
+    expect((await session(ask('remove', { name: 'web-1' }))).errors).toMatch(/call runner.upgrade again/);
     const upgraded = await session(ask('stop', { name: 'web-1' }), ask('upgrade', program('web-1')));
     expect(upgraded).toMatchObject({ statuses: [0, 0] });
     standin.state.runners.deprecated.clear();
