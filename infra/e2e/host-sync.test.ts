@@ -12,8 +12,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { openMachine } from '@beacon/host';
 import { formatTrustStatus, parseTrustStatus, TRUST_STATUS_NAMESPACE } from '@beacon/protocol/trust';
 import { formatCertificateLine, parseCertificateLine } from '@beacon/ssh/certificate';
+import { generateKey } from '@beacon/ssh/key';
 import { parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { signHostCertificate } from '@beacon/ssh/sign-certificate';
+import { createSigner } from '@beacon/ssh/signature';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newSigner } from '../../packages/ca/test/small-ca.ts';
 import {
@@ -25,6 +27,7 @@ import {
   type TrustLab,
 } from '../../packages/ca/test/trust-lab.ts';
 import { syncTrust } from '../../packages/host/src/sync-trust.ts';
+import { GateConnection } from '../lab/gate-connection.ts';
 import { whyNoLab } from '../lab/possible.ts';
 import { BEACON, CERTIFICATE, useEnrollingHost } from './enrolling-host.ts';
 
@@ -141,8 +144,10 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
   };
 
   beforeAll(async () => {
-    id = await at().asNew();
-    expect(await at().init(id)).toMatchObject({ status: 0 });
+    await script("useradd --create-home --shell /bin/sh deploy; usermod -p '*' deploy");
+    id = await at().asNew({ logins: ['beacon', 'deploy'] });
+    const init = await at().init(id, '--token-file /root/token --personal-login deploy');
+    expect(init).toMatchObject({ status: 0 });
   }, 120_000);
 
   test('K8: its timer takes what the CA revoked into force within the promised 90 seconds, and tells the CA of a new root', async () => {
@@ -164,7 +169,45 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
     expect(Number(/exposure level for \S+: ([0-9.]+)/.exec(said)?.[1])).toBeLessThanOrEqual(2);
   });
 
-  test('E7: a host certificate at two thirds of its life is renewed by the unit, and sshd shows the new one', async () => {
+  test('K8: the session of a personal certificate that is revoked ends with all that it runs, and no other', async () => {
+    const { ca, host } = at();
+    const hostKey = (await host.run(['cat', '/etc/ssh/ssh_host_ed25519_key.pub'])).trimEnd();
+    const enter = async () => {
+      const key = generateKey('ssh-ed25519');
+      const signer = createSigner(key.privateKey);
+      const { body } = await ca.ca.sign(ca.ada, { host: id, login: 'deploy' }, { signer });
+      const blob = Buffer.from(body['certificate'].split(' ')[1], 'base64');
+      const connection = await GateConnection.open(
+        { name: id, address: host.address, hostKey },
+        { blob, key },
+        { login: 'deploy', command: ['nohup sleep 300 >/dev/null 2>&1 & echo in; exec sleep 300'] },
+      );
+      expect(await until(() => Promise.resolve(connection.stray.includes('in')), 10)).toBe(true);
+      return { connection, serial: body['serial'] as string };
+    };
+    const running = async () => Number(await script('pgrep -c -u deploy sleep || true'));
+    const [one, other] = [await enter(), await enter()];
+    expect(await running()).toBe(4);
+    await revoke(one.serial);
+    await script('systemctl start beacon-host-sync.service');
+    expect(await one.connection.ended).not.toBe(0);
+    expect(await until(async () => (await running()) === 2, 10)).toBe(true);
+    expect(other.connection.process.exitCode).toBeNull();
+    expect(await script('journalctl --unit=beacon-host-sync --output=cat')).toMatch(
+      /ended a session: its certificate beacon\/[0-9a-z]{26}\/github:101 is revoked/,
+    );
+    other.connection.process.kill('SIGKILL');
+    await script('pkill -u deploy sleep || true');
+    expect(
+      await until(
+        async () =>
+          (await script('systemctl start beacon-host-sync.service; ls /var/lib/beacon-sessions')) === '',
+        10,
+      ),
+    ).toBe(true);
+  }, 60_000);
+
+  test('a host certificate at two thirds of its life is renewed by the unit, and sshd shows the new one', async () => {
     const { ca, host } = at();
     const { key } = parsePublicKeyLine(
       (await host.run(['cat', '/etc/ssh/ssh_host_ed25519_key.pub'])).trimEnd(),

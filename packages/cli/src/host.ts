@@ -205,9 +205,10 @@ export async function hostSync(context: Context, options: HostSyncOptions): Prom
 
 async function syncOnce({ terminal, now }: Context, machine: Machine, isQuiet: boolean): Promise<number> {
   const outside = { ...outsideOfMachine(), now, timeoutMs: SYNC_TIMEOUT_MS };
-  const { version, changed, isRenewed, isReported, troubles } = await syncHost(machine, outside);
+  const { version, changed, ended, isRenewed, isReported, troubles } = await syncHost(machine, outside);
   if (changed) terminal.talk(`trust ${version} is in force now`);
   else if (!isQuiet) terminal.talk(`trust ${version} is still the newest`);
+  for (const keyId of ended) terminal.talk(`ended a session: its certificate ${keyId} is revoked`);
   if (isRenewed) terminal.talk('the host certificate is renewed');
   if (isReported && !isQuiet) terminal.talk('the CA took the report of this host');
   for (const { part, code, message } of troubles) {

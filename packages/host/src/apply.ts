@@ -11,7 +11,7 @@ import { statOf } from './facts.ts';
 import type { Journal } from './journal.ts';
 import { JOURNAL_FOLDER } from './journal-entry.ts';
 import type { Machine } from './machine.ts';
-import { describeStep, type FileStep, type Step } from './plan.ts';
+import { describeStep, type FileStep, type FolderStep, type Step } from './plan.ts';
 import { SUDO_RULE } from './sudo-rule.ts';
 import { sha256 } from './trust-documents.ts';
 
@@ -51,7 +51,10 @@ export function isDone(machine: Machine, step: Step): boolean {
     }
     case 'folder': {
       const stats = statOf(machine, step.path);
-      return stats?.isDirectory() === true && (step.theirs === true || isOwned(stats, step.mode));
+      return (
+        stats?.isDirectory() === true &&
+        (step.theirs === true || isOwned(stats, step.mode, ownerOf(machine, step) ?? -1))
+      );
     }
     case 'file': {
       const stats = statOf(machine, step.path);
@@ -89,7 +92,7 @@ function apply(machine: Machine, journal: Journal, step: Step): void {
       break;
     }
     case 'folder':
-      applyFolder(machine, journal, step.path, step.mode);
+      applyFolder(machine, journal, step.path, step.mode, requireOwner(machine, step));
       break;
     case 'file':
       applyFile(machine, journal, step);
@@ -117,14 +120,14 @@ function apply(machine: Machine, journal: Journal, step: Step): void {
   }
 }
 
-function applyFolder(machine: Machine, journal: Journal, path: string, mode: number): void {
+function applyFolder(machine: Machine, journal: Journal, path: string, mode: number, uid = 0): void {
   const place = machine.at(path);
   journal.note(path);
   if (statOf(machine, path) === undefined) mkdirSync(place, { mode: 0o700 });
   else if (statOf(machine, path)?.isDirectory() !== true) {
     throw new HostError('cannot-work-here', `${path} is there and is no folder: move it away`);
   }
-  chownSync(place, 0, 0);
+  chownSync(place, uid, 0);
   chmodSync(place, mode);
   syncPath(dirname(place));
 }
@@ -149,9 +152,24 @@ function requireSudoAccepts(machine: Machine, content: Buffer): void {
   }
 }
 
+/** The uid whose a folder is to be; undefined where there is no such account yet. */
+export function ownerOf(machine: Machine, { owner }: FolderStep): number | undefined {
+  return owner === undefined ? 0 : readAccounts(machine).get(owner)?.uid;
+}
+
+function requireOwner(machine: Machine, step: FolderStep): number {
+  const uid = ownerOf(machine, step);
+  if (uid !== undefined) return uid;
+  throw new HostError(
+    'step-failed',
+    `${step.path} is to be of the account ${step.owner}, which is not there`,
+  );
+}
+
 function isOwned(
   stats: { readonly uid: number | bigint; readonly gid: number | bigint; readonly mode: number | bigint },
   mode: number,
+  uid = 0,
 ): boolean {
-  return stats.uid === 0 && stats.gid === 0 && (Number(stats.mode) & 0o7777) === mode;
+  return Number(stats.uid) === uid && Number(stats.gid) === 0 && (Number(stats.mode) & 0o7777) === mode;
 }

@@ -5,7 +5,7 @@
 import { dirname } from 'node:path';
 import { parseAllowlist } from '@beacon/protocol/allowlist';
 import { ProtocolError } from '@beacon/protocol/error';
-import { isDone } from './apply.ts';
+import { isDone, ownerOf } from './apply.ts';
 import { checkAccounts } from './check-accounts.ts';
 import { checkHostCertificate, presentCertificateSteps } from './check-host-certificate.ts';
 import { checkLabels } from './check-labels.ts';
@@ -116,15 +116,11 @@ function checkStep(machine: Machine, step: Step): Finding[] {
       ),
     ];
   const found: Finding[] = [];
-  if (Number(stats.uid) !== 0 || Number(stats.gid) !== 0) {
-    found.push(
-      defect(
-        'owner',
-        path,
-        `it belongs to ${stats.uid}:${stats.gid} and not to root`,
-        `chown root:root ${path}`,
-      ),
-    );
+  const owner = step.do === 'folder' ? (step.owner ?? 'root') : 'root';
+  const uid = step.do === 'folder' ? ownerOf(machine, step) : 0;
+  if (Number(stats.uid) !== uid || Number(stats.gid) !== 0) {
+    const what = `it belongs to ${stats.uid}:${stats.gid} and not to ${owner}`;
+    found.push(defect('owner', path, what, `chown ${owner}:root ${path}`));
   }
   const mode = Number(stats.mode) & 0o7777;
   if (mode !== step.mode) {

@@ -21,7 +21,7 @@ function diffStep(machine: Machine, step: Step): string[] {
       return [`+ account ${name}: system, no password, home ${home}, shell ${shell}`];
     }
     case 'folder':
-      return [`+ folder ${step.path} ${octal(step.mode)} root:root`];
+      return [`+ folder ${step.path} ${octal(step.mode)} ${step.owner ?? 'root'}:root`];
     case 'copy':
       return [
         `${sign(machine, step.path)} file ${step.path} ${octal(step.mode)} root:root sha256:${step.sha256}`,

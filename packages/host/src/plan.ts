@@ -8,6 +8,7 @@ import type { WantedAccount } from './accounts.ts';
 import { DROP_IN, type DropIn, formatDropIn, PRINCIPALS_LOGIN, TRUST_FOLDER } from './drop-in.ts';
 import type { Carried, Payload } from './payload.ts';
 import { formatPersonalLogins, PERSONAL_LOGINS } from './personal-logins.ts';
+import { SESSIONS } from './revoked-sessions.ts';
 import { CRON_FILE, CRON_TEXT, type Schedule } from './schedule.ts';
 import { formatSudoRule, SUDO_RULE } from './sudo-rule.ts';
 import { listTrustFiles, trustVersion, userCaFile, type VerifiedTrust } from './trust-documents.ts';
@@ -15,12 +16,22 @@ import { formatNote, NOTE, type Wish } from './wish.ts';
 
 export type Step =
   | { readonly do: 'account'; readonly account: WantedAccount }
-  | { readonly do: 'folder'; readonly path: string; readonly mode: number; readonly theirs?: true }
+  | FolderStep
   | FileStep
   | CopyStep
   | { readonly do: 'link'; readonly path: string; readonly target: string }
   /** Starts it too, where systemd runs. */
   | { readonly do: 'enable'; readonly unit: string; readonly link: string };
+
+export interface FolderStep {
+  readonly do: 'folder';
+  readonly path: string;
+  readonly mode: number;
+  /** The account whose it is; root's where undefined. The group is root's. */
+  readonly owner?: string;
+  /** The operator's own: left as it is where one is there. */
+  readonly theirs?: true;
+}
 
 export interface FileStep {
   readonly do: 'file';
@@ -78,6 +89,8 @@ export function planHost(input: PlanInput): Step[] {
       folder(path),
     ),
     folder(GATE_STATE, 0o700),
+    // Its group is root's, so that sync needs no right beyond root's own to read and clear it.
+    { do: 'folder', path: SESSIONS, mode: 0o2770, owner: PRINCIPALS_LOGIN },
     ...programs.map((one) =>
       copy(join(PROGRAM_FOLDER, one.name), one.name.includes('.') ? 0o644 : 0o755, one),
     ),

@@ -1,7 +1,8 @@
 /**
  * `beacon host sync` (DESIGN.md section 6): what a managed host does every minute. Trust documents come first, and nothing
- * that follows holds them up or takes them back: the host certificate at two thirds of its life, and a report when there is
- * something to tell. What does not work is said, tried again in its time, and named by `check`.
+ * that follows holds them up or takes them back: sessions of revoked certificates are ended, the host certificate is
+ * renewed in its time, and the CA is told when there is something to tell. What does not work is said, tried again, and
+ * named by `check`.
  */
 import type { Outside } from '@beacon/client';
 import type { Asker } from './ask-ca.ts';
@@ -15,6 +16,7 @@ import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { renewCertificate, shouldRenew, showCertificate } from './renew-certificate.ts';
 import { isReportDue, lookForReport, reportHost } from './report.ts';
+import { endRevokedSessions } from './revoked-sessions.ts';
 import { readSyncState, type SyncState, writeSyncState } from './sync-state.ts';
 import { type SyncedTrust, syncTrust } from './sync-trust.ts';
 import type { VerifiedTrust } from './trust-documents.ts';
@@ -23,6 +25,8 @@ import type { Note } from './wish.ts';
 export interface Synced extends Pick<SyncedTrust, 'version' | 'changed'> {
   readonly isRenewed: boolean;
   readonly isReported: boolean;
+  /** The key ids of revoked certificates whose sessions were ended. */
+  readonly ended: readonly string[];
   /** What did not work beside the trust documents. */
   readonly troubles: readonly Trouble[];
 }
@@ -41,6 +45,7 @@ export async function syncHost(machine: Machine, outside: Outside): Promise<Sync
   try {
     const { trust, version, changed } = await syncTrust(machine, note, { outside });
     const rest = new Rest(machine, outside, note, trust, troubles);
+    await rest.sessions();
     await rest.certificate();
     await rest.report();
     return { version, changed, ...rest.done, troubles };
@@ -54,7 +59,11 @@ export async function syncHost(machine: Machine, outside: Outside): Promise<Sync
 
 /** All but trust, for a host that was enrolled: the CA knows its key. */
 class Rest {
-  readonly done = { isRenewed: false, isReported: false };
+  readonly done: { isRenewed: boolean; isReported: boolean; ended: readonly string[] } = {
+    isRenewed: false,
+    isReported: false,
+    ended: [],
+  };
   readonly #machine: Machine;
   readonly #outside: Outside;
   readonly #note: Note;
@@ -72,6 +81,13 @@ class Rest {
     this.#troubles = troubles;
     this.#isEnrolled = readHostCertificate(machine) !== undefined;
     this.#state = readSyncState(machine);
+  }
+
+  async sessions(): Promise<void> {
+    await this.#try('sessions', () => {
+      this.done.ended = endRevokedSessions(this.#machine, this.#trust);
+      return Promise.resolve();
+    });
   }
 
   async certificate(isWanted = false): Promise<void> {
