@@ -8,7 +8,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { build } from 'esbuild';
-import { NAMES, ServedCa } from './served-ca.ts';
+import { NAMES, ServedCa } from '../../packages/host/test/served-ca.ts';
 
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) process.stderr.write('installing trust is left out: it needs root\n');
@@ -48,7 +48,7 @@ const PROGRAM = `
     program = join(served.folder, 'sync.mjs');
     // In one file, for it is started again and again.
     await build({
-      stdin: { contents: PROGRAM, resolveDir: join(import.meta.dirname, '../src') },
+      stdin: { contents: PROGRAM, resolveDir: join(import.meta.dirname, '../../packages/host/src') },
       outfile: program,
       bundle: true,
       platform: 'node',
