@@ -16,7 +16,7 @@ test.each<[Schedule, string | undefined, boolean]>([
 ])('by %s, for the CA %s: a table of cron is planned: %s', (schedule, ca, isPlanned) => {
   const steps = planHost({
     wish: { host: 'a', login: 'beacon', rootKey: `ssh-ed25519 ${'A'.repeat(68)}`, pools: new Map(), ca },
-    payload: { programs: [], compiled: [], units: [] },
+    payload: { programs: [], compiled: [], units: [], archive: [] },
     trust: undefined,
     dropIn: { login: 'beacon', directives: [], personal: [], personalDirectives: [], exempt: [] },
     noShell: '/bin/false',
