@@ -4,6 +4,7 @@
  */
 import type { Readable } from './ca.ts';
 import type { KnownKey } from './ca-key-store.ts';
+import { readHostCertificates } from './host-certificate-store.ts';
 
 export interface Hold {
   /** When the last certificate of a person ends. */
@@ -53,35 +54,6 @@ async function readHolders(store: Readable, authority: string, now: Date): Promi
         : certificates.find(({ serial }) => BigInt(serial) === BigInt(shown));
     return inUse?.authority === authority ? [id] : [];
   });
-}
-
-export interface HostCertificate {
-  readonly host: string;
-  readonly serial: string;
-  readonly authority: string;
-  readonly valid_before: number;
-}
-
-/** The certificates of hosts that are neither over nor revoked, by host, newest first. */
-export async function readHostCertificates(
-  store: Readable,
-  now: Date,
-): Promise<ReadonlyMap<string, readonly HostCertificate[]>> {
-  const rows = await store
-    .selectFrom('certificates')
-    .select(['host', 'serial', 'authority', 'valid_before'])
-    .where('kind', '=', 'host')
-    .where('revoked_at', 'is', null)
-    .where('valid_before', '>', now.getTime())
-    .orderBy('serial', 'desc')
-    .execute();
-  const byHost = new Map<string, HostCertificate[]>();
-  for (const row of rows) {
-    const others = byHost.get(row.host);
-    if (others === undefined) byHost.set(row.host, [row]);
-    else others.push(row);
-  }
-  return byHost;
 }
 
 /** The same for people: why the key has to stay. */

@@ -137,16 +137,18 @@ function exchanged(kind: CaKeyKind, row: KnownKey, own: UserCa | HostCa): CaErro
   );
 }
 
-/** Throws CaError as `signing` does, or what an agent without the key throws. */
+/**
+ * Whether an agent has the key that signs, before a serial is taken. Keys that lie in this process are there: nothing is
+ * asked. Throws CaError as `signing` does, or what an agent without the key throws.
+ */
 export async function requireReady(ca: Pick<Ca, 'store'>, key: CaKey): Promise<void> {
-  const signer = await key.signing(ca.store);
-  await signer.ready?.();
+  if (key.opened.some(({ ready }) => ready !== undefined)) await (await key.signing(ca.store)).ready?.();
 }
 
-/** The same for whether the process serves: a key that was revoked takes nothing away from what it still does. */
+/** Whether the process serves: a key that was revoked takes nothing away from what it still does. */
 export async function requireReachable(ca: Pick<Ca, 'store'>, key: CaKey): Promise<void> {
   try {
-    await requireReady(ca, key);
+    await (await key.signing(ca.store)).ready?.();
   } catch (error) {
     if (!(error instanceof CaError && error.code === 'ca-key-revoked')) throw error;
   }

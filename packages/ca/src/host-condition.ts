@@ -4,9 +4,10 @@
  */
 import type { HostWarning, ReportRequest } from '@beacon/protocol/http/enrolment';
 import type { Readable } from './ca.ts';
-import { type HostCertificate, readHostCertificates } from './ca-key-hold.ts';
 import type { HostReportRow } from './enrolment-store.ts';
+import { type HostCertificate, readHostCertificates } from './host-certificate-store.ts';
 import type { HostContent } from './hosts.ts';
+import { createTurns } from './turn.ts';
 
 /** What of a report is kept as one text. */
 export interface ReportContent extends Pick<ReportRequest, 'versions' | 'trust' | 'certificate'> {
@@ -47,14 +48,19 @@ export async function readHostConditions(store: Readable, standard: Standard): P
     (await store.selectFrom('host_reports').selectAll().execute()).map((row) => [row.host, row]),
   );
   const hosts = await store.selectFrom('hosts').select(['id', 'state', 'content']).orderBy('id').execute();
-  return hosts.map(({ id, state, content }) => {
+  const nextTurn = createTurns();
+  const conditions: HostCondition[] = [];
+  for (const { id, state, content } of hosts) {
     const row = reports.get(id);
     const report = row === undefined ? undefined : { ...row, ...(JSON.parse(row.content) as ReportContent) };
     const certificate = certificates.get(id)?.[0];
     const isManaged = report !== undefined || (JSON.parse(content) as HostContent).enrolled !== undefined;
     const found = { id, state, report, certificate };
-    return { ...found, warnings: state === 'enabled' ? warningsOf(found, isManaged, standard) : [] };
-  });
+    const warnings = state === 'enabled' ? warningsOf(found, isManaged, standard) : [];
+    conditions.push({ ...found, warnings });
+    await nextTurn();
+  }
+  return conditions;
 }
 
 function warningsOf(

@@ -22,6 +22,7 @@ import type { Ca, Tx } from './ca.ts';
 import { requireReady } from './ca-key.ts';
 import { CaError } from './error.ts';
 import { hostCertificateLife, type IssuedHostCertificate, signHost } from './host-certificate.ts';
+import { countHostCertificates } from './host-certificate-store.ts';
 import {
   readSigner,
   requireFresh,
@@ -60,7 +61,7 @@ export async function renewHost(
     const { id, key } = await requireHost(ca, body.host, signer, tx);
     await useNonce(ca, tx, id, body.nonce);
     await requireCurrent(ca, tx, key);
-    await requireFew(ca, tx, id, 'host');
+    requireFew(await countHostCertificates(tx, id, dayBefore(ca)));
     const row = await readHost(tx, id);
     if (row === undefined) throw new TypeError(`the host ${id} was there a moment ago`);
     return certifyHost(
@@ -96,19 +97,26 @@ export async function requireCurrent(ca: Ca, tx: Tx, key: PublicKey): Promise<vo
   );
 }
 
-async function requireFew(ca: Ca, tx: Tx, host: string, kind: 'host' | 'user'): Promise<void> {
-  const { count } = await tx
-    .selectFrom('certificates')
-    .select(({ fn }) => fn.countAll().as('count'))
-    .where('kind', '=', kind)
-    .where('host', '=', host)
-    .where('valid_after', '>', ca.now().getTime() - DAY_MS)
-    .$if(kind === 'user', (query) => query.where('service', '=', ENROLMENT_SERVICE))
-    .executeTakeFirstOrThrow();
-  if (Number(count) < MOST_A_DAY) return;
+function dayBefore(ca: Ca): Date {
+  return new Date(ca.now().getTime() - DAY_MS);
+}
+
+function requireFew(count: number): void {
+  if (count < MOST_A_DAY) return;
   throw new CaError('host-limit', `a host gets ${MOST_A_DAY} certificates a day by its own key: wait`, {
     retryAfterMs: 3_600_000,
   });
+}
+
+async function countSelfTests(tx: Tx, host: string, since: Date): Promise<number> {
+  const { count } = await tx
+    .selectFrom('certificates')
+    .select(({ fn }) => fn.countAll().as('count'))
+    .where('service', '=', ENROLMENT_SERVICE)
+    .where('host', '=', host)
+    .where('valid_before', '>', since.getTime())
+    .executeTakeFirstOrThrow();
+  return Number(count);
 }
 
 /** A certificate that opens a gate for nothing, and where its record stands. */
@@ -145,7 +153,7 @@ export async function issueSelfTest(ca: Ca, body: SelfTestRequest, signed: Signe
         'request-malformed',
         `${host.id} has no login ${body.login}: it has ${host.logins.join(', ')}`,
       );
-    await requireFew(ca, tx, host.id, 'user');
+    requireFew(await countSelfTests(tx, host.id, dayBefore(ca)));
     const userCa = await ca.userCa.signing(tx);
     await requireKeyOf(tx, ca, fingerprint(publicKey), enrolled.person);
     const serial = await nextSerial(tx);

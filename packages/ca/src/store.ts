@@ -26,6 +26,7 @@ const firstAdministrativeKinds = [
   'person-disabled',
   'person-enabled',
 ].map((kind) => sql.lit(kind));
+const ofHost = sql.lit('host' as const);
 const personKinds = ['person-disabled', 'person-enabled'].map((kind) => sql.lit(kind));
 const tokenKinds = ['host-token', 'host-token-used', 'host-token-revoked'].map((kind) => sql.lit(kind));
 const administrativeKinds = [...firstAdministrativeKinds, sql.lit('host-enrolled'), ...tokenKinds];
@@ -114,6 +115,14 @@ export const caMigrations: Migrations = {
         .on('records')
         .columns(['chain', 'host', 'kind', 'seq'])
         .where(sql.ref('kind'), 'in', administrativeKinds)
+        .execute();
+    },
+    async (database: Transaction<unknown>): Promise<void> => {
+      await database.schema
+        .createIndex('certificates_of_hosts')
+        .on('certificates')
+        .columns(['valid_before', 'host'])
+        .where(sql.ref('kind'), '=', ofHost)
         .execute();
     },
   ],

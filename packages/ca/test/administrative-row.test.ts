@@ -154,6 +154,12 @@ describe('a disabled person’s row', () => {
         and kind in (${sql.raw(kinds)}) and ${sql.raw(where)}`.execute(store);
       expect(plan.rows[0]?.detail).toContain(`records_administrative (${found}`);
     }
+    const ofHosts = await sql<{
+      detail: string;
+    }>`explain query plan select host from certificates where kind = 'host' and revoked_at is null and valid_before > ${1}`.execute(
+      store,
+    );
+    expect(ofHosts.rows[0]?.detail).toContain('certificates_of_hosts');
   });
 });
 
