@@ -17,6 +17,7 @@ export interface DescribedRoute {
   readonly request: {
     readonly params?: z.ZodObject;
     readonly query?: z.ZodObject;
+    readonly headers?: z.ZodObject;
     readonly body?: z.ZodType;
   };
   readonly responses: Readonly<
@@ -53,10 +54,10 @@ export function createOpenApiDocument(options: {
     type: 'http',
     scheme: 'DPoP',
     description:
-      'An access token of this CA bound to a key (RFC 9449); the proof also carries the SHA-256 of the body as `body`.',
+      'An access token for this server, bound to a key (RFC 9449); the proof also carries the SHA-256 of the body as `body`.',
   });
   for (const route of options.routes) {
-    const { params, query, body } = route.request;
+    const { params, query, headers, body } = route.request;
     registry.registerPath({
       method: route.method.toLowerCase() as 'get' | 'post' | 'put' | 'patch' | 'delete',
       path: route.path,
@@ -66,6 +67,7 @@ export function createOpenApiDocument(options: {
       request: {
         ...(params === undefined ? {} : { params }),
         ...(query === undefined ? {} : { query }),
+        ...(headers === undefined ? {} : { headers }),
         ...(body === undefined
           ? {}
           : { body: { required: true, content: { 'application/json': { schema: body } } } }),
