@@ -1,4 +1,5 @@
 /** Runs commands on hosts for people. So far: what a run is, and how it moves. */
+export { BrokerError, type BrokerErrorCode, type BrokerErrorOptions } from './error.ts';
 export { advance, type Move } from './run-advance.ts';
 export {
   isOver,
