@@ -16,6 +16,7 @@ export type {
 export {
   isOver,
   newRun,
+  type Preparation,
   type RunEffect,
   type RunEnd,
   type RunEvent,

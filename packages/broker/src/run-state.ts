@@ -4,8 +4,11 @@
  * to the other stands in `run-advance.ts`. No input, no output, no time.
  */
 
-/** What has to be done at GitHub right before a step: a secret for it, or the runner taken away there first. */
-export type Preparation = 'none' | 'register' | 'drain';
+/**
+ * What has to be done at GitHub right before a step: a secret for it, the runner taken away there first, or waiting until
+ * it is seen online there.
+ */
+export type Preparation = 'none' | 'register' | 'drain' | 'online';
 
 export interface StepPlan {
   readonly command: string;
@@ -124,7 +127,7 @@ export type RunEvent =
 /** What is to be done once the state that came with it is on the disk. */
 export type RunEffect =
   | { readonly do: 'decide' | 'connect' | 'replace' | 'end' | 'cancel' | 'disconnect' | 'remove' | 'look' }
-  | { readonly do: 'prepare'; readonly step: number; readonly what: 'register' | 'drain' }
+  | { readonly do: 'prepare'; readonly step: number; readonly what: Exclude<Preparation, 'none'> }
   /** A certificate for the steps `from` up to and without `to`. */
   | { readonly do: 'certify'; readonly from: number; readonly to: number }
   | { readonly do: 'send'; readonly step: number }

@@ -19,6 +19,8 @@ const undoable: StepPlan = { command: 'put', preparation: 'none', hasUndo: true 
 const secret: StepPlan = { command: 'register', preparation: 'register', hasUndo: true };
 const drain: StepPlan = { command: 'stop', preparation: 'drain', hasUndo: false };
 
+const shown: StepPlan = { command: 'status', preparation: 'online', hasUndo: false };
+
 const OUTCOMES: readonly StepOutcome[] = ['waiting', 'succeeded', 'failed', 'undone', 'left', 'unknown'];
 
 /** Each event that may come in this state, and those of an attempt that is over. */
@@ -79,6 +81,7 @@ const PLANS: readonly (readonly [string, readonly [StepPlan, ...StepPlan[]]])[] 
   ['one that cannot be taken back', [plain]],
   ['one with a secret', [secret]],
   ['two, as an upgrade has them', [drain, undoable]],
+  ['two, the second when GitHub shows the runner', [secret, shown]],
   ['three, as provisioning has them', [undoable, plain, secret]],
 ];
 

@@ -94,7 +94,7 @@ export const runStep = z
     command,
     outcome: z.enum(STEP_OUTCOMES),
     preparation: z
-      .enum(['none', 'register', 'drain'])
+      .enum(['none', 'register', 'drain', 'online'])
       .meta({ description: 'what is done at GitHub right before it' }),
     grant: id.optional().meta({ description: 'under which it was last asked for' }),
   })
