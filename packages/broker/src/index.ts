@@ -1,5 +1,26 @@
 /** Runs commands on hosts for people. So far: what a run is, and how it moves. */
+export { BUILT_IN_PROCEDURES, DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in-procedures.ts';
 export { BrokerError, type BrokerErrorCode, type BrokerErrorOptions } from './error.ts';
+export {
+  type HostCommand,
+  missingFacts,
+  type PlannedProcedureStep,
+  type ProcedurePlan,
+  type ProcedureRequest,
+  planProcedure,
+} from './plan-procedure.ts';
+export {
+  checkProcedure,
+  describeDefects,
+  type GitHubFact,
+  type Procedure,
+  type ProcedureDefect,
+  type ProcedureGitHub,
+  type ProcedureParameter,
+  type ProcedureStep,
+  type WhenAbsent,
+} from './procedure.ts';
+export { proceduresFile, readProcedures } from './procedures-configuration.ts';
 export { advance, type Move } from './run-advance.ts';
 export type {
   Caller,
