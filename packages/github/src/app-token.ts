@@ -68,7 +68,11 @@ async function asApp(connection: Connection, app: AppCredentials, method: 'POST'
   const basic = Buffer.from(`${app.clientId}:${app.clientSecret()}`).toString('base64');
   try {
     return await connection.converse({ authorization: `basic ${basic}`, token }, (conversation) =>
-      conversation.ask(`${method} ${PATH}`, { client_id: app.clientId, access_token: token }),
+      conversation.ask(
+        `${method} ${PATH}`,
+        { client_id: app.clientId, access_token: token },
+        { repeatable: true },
+      ),
     );
   } catch (error) {
     if (!(error instanceof GitHubError)) throw error;

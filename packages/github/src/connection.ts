@@ -4,7 +4,7 @@
  * each would turn a fault into "no memberships": its pagination ends quietly at a 409 and reads an empty body as an
  * empty list, and its reader hands broken JSON on as a text. Nothing here waits for a rate limit.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { Octokit } from '@octokit/core';
 import { paginateRest } from '@octokit/plugin-paginate-rest';
 import { retry } from '@octokit/plugin-retry';
@@ -19,6 +19,11 @@ export interface ConnectionSettings {
   readonly timeoutMs: number;
   /** Before the one retry after a connection that failed or a 5xx. */
   readonly retryWaitMs: number;
+  /**
+   * `by-token`: changes with one token are a second apart, as GitHub recommends for long series. `none` where persons wait
+   * for each; a limit that is met is then said.
+   */
+  readonly pace?: 'by-token' | 'none';
   readonly fetch: Fetch;
   readonly now: () => Date;
 }
@@ -33,9 +38,17 @@ export type Route = `${'GET' | 'POST' | 'DELETE'} /${string}`;
 
 /** One conversation: the same credential, the same deadline. */
 export interface Conversation {
-  ask(route: Route, parameters?: Record<string, unknown>): Promise<Answer>;
+  /**
+   * Tried once more after a 5xx or where no answer was heard; a POST, which may have been done all the same, only where
+   * the caller says that it may be done twice.
+   */
+  ask(
+    route: Route,
+    parameters?: Record<string, unknown>,
+    options?: { readonly repeatable?: boolean },
+  ): Promise<Answer>;
   /** Every page, in order. Throws `malformed` when there are more than the bound. */
-  askAll(route: Route): Promise<Answer[]>;
+  askAll(route: Route, parameters?: Record<string, unknown>): Promise<Answer[]>;
 }
 
 export interface Connection {
@@ -51,7 +64,7 @@ export interface Connection {
   ): Promise<T>;
 }
 
-/** 20 pages of 100: two thousand organisations or teams of one person. */
+/** 20 pages of 100: two thousand organisations, teams or repositories of one person, or runners of one place. */
 const MAX_PAGES = 20;
 const PAGE_ROWS = 100;
 /** Only what may pass on its own is tried again: 5xx and failed connections. */
@@ -101,7 +114,7 @@ function createOctokit(settings: ConnectionSettings, fetch: Fetch, token: string
     throttle: {
       // One queue per person's token. In octokit's default, one for the process, deletions are a second apart and one
       // slow check holds up everybody's.
-      id: createHash('sha256').update(token).digest('base64url'),
+      id: settings.pace === 'none' ? randomUUID() : createHash('sha256').update(token).digest('base64url'),
       onRateLimit: () => false,
       onSecondaryRateLimit: () => false,
     },
@@ -114,7 +127,8 @@ function createOctokit(settings: ConnectionSettings, fetch: Fetch, token: string
         if (response.status !== 204) throw unexpected(host, response.status);
         return response;
       }
-      if (response.status !== 200) throw unexpected(host, response.status);
+      const made = options.method === 'POST' && response.status === 201;
+      if (response.status !== 200 && !made) throw unexpected(host, response.status);
       const type = String(response.headers['content-type'] ?? '');
       if (
         !/^application\/json\s*(?:;|$)/i.test(type) ||
@@ -145,14 +159,18 @@ function conversationOver(
     ...(authorization === null ? {} : { authorization }),
   };
   return {
-    ask: (route, parameters = {}) => octokit.request(route, { ...parameters, headers }),
-    async askAll(route) {
+    ask(route, parameters = {}, { repeatable = !route.startsWith('POST') } = {}) {
+      const bound = repeatable ? {} : { request: { retries: 0 } };
+      return octokit.request(route, { ...parameters, headers, ...bound });
+    },
+    async askAll(route, parameters = {}) {
       const pages: Answer[] = [];
-      for await (const page of octokit.paginate.iterator(route, { per_page: PAGE_ROWS, headers })) {
+      const asked = { ...parameters, per_page: PAGE_ROWS, headers };
+      for await (const page of octokit.paginate.iterator(route, asked)) {
         if (pages.length === MAX_PAGES) {
           throw new GitHubError(
             'malformed',
-            `${route} has more than ${MAX_PAGES} pages of ${PAGE_ROWS}. Memberships of so many cannot be read.`,
+            `${route} has more than ${MAX_PAGES} pages of ${PAGE_ROWS}. So many cannot be read.`,
           );
         }
         pages.push(page);

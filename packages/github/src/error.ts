@@ -3,7 +3,7 @@
  * was sent, what came back and the error of the layer below are never kept, because all three can hold a token.
  */
 export type GitHubErrorCode =
-  /** No usable answer: time, connection, 5xx, something that is not JSON. Trying again later may help; `retryAfterMs` when it was not asked. */
+  /** No usable answer: time, connection, 5xx, something that is not JSON. Trying again later may help; `retryAfterMs` when it was not asked, or GitHub said when. */
   | 'unavailable'
   /** GitHub asks us to wait; `retryAfterMs` says how long. */
   | 'rate-limited'
@@ -15,8 +15,12 @@ export type GitHubErrorCode =
   | 'foreign-token'
   /** GitHub does not accept our app's client id and secret. */
   | 'app-refused'
-  /** There is no such person. */
+  /** There is no such person; or no such repository or organisation that the person's token may administer. */
   | 'not-found'
+  /** What was asked does not go with what is there already (409). */
+  | 'conflict'
+  /** GitHub does not take what was asked (422). */
+  | 'rejected'
   /** An answer of another shape than GitHub documents. */
   | 'malformed'
   /** What the caller gave cannot be asked: an address, an id or a login of a wrong form. */
@@ -33,6 +37,12 @@ export interface GitHubErrorFacts {
   readonly requestId?: string;
   /** A 403 that single sign-on would lift. */
   readonly sso?: boolean;
+  /** Of a 403: the permissions of which the app needs one, as GitHub writes them, `administration=write`. */
+  readonly permissions?: string;
+  /** Of a 403, where GitHub tells: the app lacks a permission, or the person a role. */
+  readonly lacking?: 'permission' | 'role';
+  /** No answer was heard to what changes something at GitHub: it may have been done all the same. */
+  readonly mayHaveHappened?: boolean;
 }
 
 export class GitHubError extends Error {
@@ -41,6 +51,9 @@ export class GitHubError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly requestId: string | undefined;
   readonly sso: boolean;
+  readonly permissions: string | undefined;
+  readonly lacking: 'permission' | 'role' | undefined;
+  readonly mayHaveHappened: boolean;
 
   constructor(code: GitHubErrorCode, message: string, facts: GitHubErrorFacts = {}) {
     super(message);
@@ -50,5 +63,8 @@ export class GitHubError extends Error {
     this.retryAfterMs = facts.retryAfterMs;
     this.requestId = facts.requestId;
     this.sso = facts.sso ?? false;
+    this.permissions = facts.permissions;
+    this.lacking = facts.lacking;
+    this.mayHaveHappened = facts.mayHaveHappened ?? false;
   }
 }

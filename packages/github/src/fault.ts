@@ -69,17 +69,34 @@ function fromStatus(status: number, headers: Headers, data: unknown, host: strin
       sso
         ? `${host} wants a single sign-on first. Sign in to the organisation's SSO, then log in again.`
         : `${host} refuses this token. Check the app's permissions and that the organisation allows the app.`,
-      { ...facts, sso },
+      { ...facts, sso, ...whatLacks(headers, data) },
     );
   }
   if (status >= 500 || status === 304) {
+    const after = seconds(headers['retry-after']);
+    const retryAfterMs = after === undefined ? undefined : Math.min(after * 1000, LONGEST_WAIT_MS);
     return new GitHubError(
       'unavailable',
-      `${host} answered with status ${status}. Try again; if it lasts, look at https://www.githubstatus.com.`,
-      facts,
+      `${host} answered with status ${status}. Try again${retryAfterMs === undefined ? '' : ` in ${retryAfterMs / 1000} s`}; if it lasts, look at https://www.githubstatus.com.`,
+      { ...facts, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
     );
   }
   return new GitHubError('malformed', unexpected(host, status).message, facts);
+}
+
+/** From the header and the two sentences by which GitHub tells an app without permission from a person without role. */
+function whatLacks(headers: Headers, data: unknown): Pick<GitHubErrorFacts, 'permissions' | 'lacking'> {
+  const permissions = text(headers['x-accepted-github-permissions']) ?? '';
+  const message = text(fieldsOf(data)['message']) ?? '';
+  const lacking = /not accessible by (?:integration|personal access token)/i.test(message)
+    ? 'permission'
+    : /must have admin rights|must be an? (?:owner|admin|organization)/i.test(message)
+      ? 'role'
+      : undefined;
+  return {
+    ...(/^[a-z_]+=[a-z]+(?:[,;] ?[a-z_]+=[a-z]+){0,9}$/.test(permissions) ? { permissions } : {}),
+    ...(lacking === undefined ? {} : { lacking }),
+  };
 }
 
 function isRateLimit(headers: Headers, data: unknown): boolean {

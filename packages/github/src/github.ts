@@ -1,10 +1,10 @@
 /** Everything that we ask of GitHub, put together from its address and our app's credentials. */
+import { configuration, parseAddress, refuseNoToken } from './address.ts';
 import { isLogin } from './answer.ts';
 import { type AppCredentials, type CheckedToken, checkToken, deleteToken } from './app-token.ts';
 import type { Fetch } from './bounded-fetch.ts';
 import { type CircuitOptions, createCircuit, withCircuit } from './circuit.ts';
 import { createConnection } from './connection.ts';
-import { GitHubError } from './error.ts';
 import { type CodeExchange, exchangeCode } from './exchange-code.ts';
 import { askIdentity, findIdentity, type Identity } from './identity.ts';
 import { askMemberships, type Memberships, type UnknownMembership } from './memberships.ts';
@@ -55,7 +55,6 @@ export interface GitHub {
 const DEFAULT_TIMEOUT_MS = 5000;
 const DEFAULT_RETRY_WAIT_MS = 250;
 const PROVIDER = /^[a-z][a-z0-9-]{0,31}$/;
-const TOKEN = /^[A-Za-z0-9_]{20,255}$/;
 
 /** Throws GitHubError `configuration` for settings that cannot be meant. */
 export function createGitHub(settings: GitHubSettings): GitHub {
@@ -148,17 +147,6 @@ export function createGitHub(settings: GitHubSettings): GitHub {
   };
 }
 
-/** The address without a slash at its end. A client secret and tokens go there, so plain HTTP is for loopback only. */
-function parseAddress(text: string, what: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const bare = url !== undefined && url.username + url.password + url.search + url.hash === '';
-  const loopback = url !== undefined && /^(127(?:\.[0-9]+){3}|\[::1\]|localhost)$/.test(url.hostname);
-  if (!bare || !(url.protocol === 'https:' || (url.protocol === 'http:' && loopback))) {
-    throw configuration(what, 'an https address without credentials, query or fragment');
-  }
-  return url.href.replace(/\/+$/, '');
-}
-
 function withoutProvider(id: string, provider: string): string {
   const number = id.startsWith(`${provider}:`) ? id.slice(provider.length + 1) : '';
   if (!/^[1-9][0-9]{0,18}$/.test(number)) {
@@ -168,14 +156,4 @@ function withoutProvider(id: string, provider: string): string {
     );
   }
   return number;
-}
-
-function refuseNoToken(token: string): void {
-  if (!TOKEN.test(token)) {
-    throw new GitHubError('unauthorized', 'That is not the form of a token of GitHub. Log in again.');
-  }
-}
-
-function configuration(what: string, form: string): GitHubError {
-  return new GitHubError('configuration', `${what} is not ${form}. Correct it.`);
 }
