@@ -6,6 +6,7 @@
 import {
   type Context,
   type EntityJson,
+  type PolicyJson,
   preparsePolicySet,
   preparseSchema,
   type SchemaJson,
@@ -40,7 +41,7 @@ let slotsMade = 0;
 
 /** Parses both into a slot; null with the texts of the errors when Cedar refuses. */
 export function openAuthorizer(
-  policies: Readonly<Record<string, string>>,
+  policies: Readonly<Record<string, string | PolicyJson>>,
   schema: SchemaJson<string>,
 ): Authorizer | { faults: string[] } {
   const slot = freeSlots.pop() ?? `beacon-${++slotsMade}`;

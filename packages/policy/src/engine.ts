@@ -3,9 +3,9 @@
  * engine; whoever holds the old one still gets the old answers, with the old `version`, until it is closed.
  */
 import { createHash } from 'node:crypto';
-import { openAuthorizer } from './authorizer.ts';
+import { type Authorizer, openAuthorizer } from './authorizer.ts';
 import { formatPlace, PolicyError } from './error.ts';
-import { checkInventory, type Inventory } from './inventory.ts';
+import { type CommandFacts, checkInventory, type Inventory } from './inventory.ts';
 import { type Bench, type Judgement, judge } from './judge.ts';
 import { formatLifetime } from './lifetime.ts';
 import { type LoadedPolicy, loadPolicies, type PolicyFile, sortFiles } from './load.ts';
@@ -13,9 +13,19 @@ import { findMissing } from './missing.ts';
 import { suggest } from './nearest.ts';
 import { compilePattern } from './pattern.ts';
 import { policiesFor, type Relevance, relevanceOf } from './relevance.ts';
-import { actionsOf, type Decision, type Denied, type Missing, type PolicyRequest } from './request.ts';
-import type { ValueTest } from './request-check.ts';
+import {
+  actionsOf,
+  type CommandProspect,
+  type Decision,
+  type Denied,
+  type Foresight,
+  type HostRequest,
+  type Missing,
+  type PolicyRequest,
+} from './request.ts';
+import { commandFacts, type ValueTest } from './request-check.ts';
 import { actionNames, makeSchema } from './schema.ts';
+import { boundsOf } from './unknown-params.ts';
 
 /** `provider`: the CA's identity provider; when given, ids of another one are refused in policies. */
 export interface PolicyEngineOptions {
@@ -33,11 +43,17 @@ export interface PolicyEngine {
   /** The only teams and organisations whose memberships matter; others need not be looked up. */
   readonly namedTeams: readonly string[];
   readonly namedOrganizations: readonly string[];
+  /** The commands that can be asked about, as the inventory lists them. */
+  readonly commands: Readonly<Record<string, CommandFacts>>;
   /** What a reviewer should look at though it is legal: hosts and pools that the inventory does not list. */
   readonly notes: readonly string[];
   readonly decide: (request: PolicyRequest) => Decision;
   /** What `decide` says of `allowed`, without the search for what is missing: a tenth of the work where the answer is no. */
   readonly allows: (request: PolicyRequest) => boolean;
+  /** What `decide` would say of a command whose parameters are not known yet; by the same text where none matters. */
+  readonly foresee: (prospect: CommandProspect) => Foresight;
+  /** Whether `foresee` would say anything but `no`, without the search for what is missing. */
+  readonly mayAllow: (prospect: CommandProspect) => boolean;
   /** Gives the memory back; a closed engine throws PolicyError `closed`. */
   readonly close: () => void;
 }
@@ -49,9 +65,15 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
   const known = { actions: actionNames(inventory), ...(provider === undefined ? {} : { provider }) };
   const loaded = loadPolicies(files, schema, known);
   const texts = Object.fromEntries(loaded.map((policy) => [policy.id, policy.text]));
-  const authorizer = openAuthorizer(texts, schema);
-  if ('faults' in authorizer)
-    throw new PolicyError('schema', { file: 'policies' }, authorizer.faults.join('; '));
+  const open = (policies: Parameters<typeof openAuthorizer>[0]): Authorizer => {
+    const opened = openAuthorizer(policies, schema);
+    if ('faults' in opened) throw new PolicyError('schema', { file: 'policies' }, opened.faults.join('; '));
+    return opened;
+  };
+  const authorizer = open(texts);
+  const bounds = boundsOf(new Map(loaded.map((policy) => [policy.id, policy.json])));
+  const certainly = bounds === undefined ? authorizer : open(bounds.certain);
+  const possibly = bounds === undefined ? authorizer : open(bounds.possible);
   const byAction = new Map(known.actions.map((action) => [action, policiesFor(loaded, action)]));
   const relevances = new Map([...byAction].map(([action, policies]) => [action, relevanceOf(policies)]));
   const nothing = relevanceOf([]);
@@ -69,6 +91,14 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
     const policies = [first, ...others].flatMap((action) => byAction.get(action) ?? []);
     return relevanceOf([...new Set(policies)]);
   };
+  const anyValue = { matches: () => true };
+  const certain: Bench = { ...bench, ...anyValue, authorizer: certainly };
+  const possible: Bench = { ...bench, ...anyValue, authorizer: possibly };
+  const isPermitted = new Set(
+    [...byAction].flatMap(([action, policies]) =>
+      policies.some(({ effect }) => effect === 'permit') ? [action] : [],
+    ),
+  );
   const version = versionOf(files);
   let closed = false;
   const requireOpen = () => {
@@ -84,6 +114,7 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
     policies: loaded.map((policy) => policy.id).sort(),
     namedTeams: everything.teams,
     namedOrganizations: everything.organizations,
+    commands: inventory.commands,
     notes: notesOf(loaded, inventory),
     allows: (request) => {
       requireOpen();
@@ -96,8 +127,36 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
       const search = findMissing(request, judgement, changesFor(request), (changed) => judge(bench, changed));
       return { ...judgement, reason: reasonOf(judgement, search.missing), ...search, version };
     },
+    mayAllow: (prospect) => {
+      requireOpen();
+      return isPermitted.has(prospect.command) && judge(possible, blank(prospect, inventory)).allowed;
+    },
+    foresee: (prospect) => {
+      requireOpen();
+      const request = blank(prospect, inventory);
+      const sure = judge(certain, request);
+      if (sure.allowed) {
+        const text = `allowed by ${sure.policies.join(', ')}`;
+        return { allowed: 'yes', reason: { code: 'allowed', text }, missing: [], policies: sure.policies };
+      }
+      const judgement = judge(possible, request);
+      if (judgement.allowed) {
+        const text = `It depends on the parameters: ${judgement.policies.join(', ')} may allow it.`;
+        const { policies } = judgement;
+        return { allowed: 'depends', reason: { code: 'depends', text }, missing: [], policies };
+      }
+      const search = findMissing(request, judgement, changesFor(request), (changed) =>
+        judge(possible, changed),
+      );
+      return {
+        allowed: 'no',
+        reason: reasonOf(judgement, search.missing),
+        missing: search.missing,
+        policies: judgement.policies,
+      };
+    },
     close: () => {
-      if (!closed) authorizer.close();
+      if (!closed) for (const each of new Set([authorizer, certainly, possibly])) each.close();
       closed = true;
     },
   };
@@ -112,6 +171,15 @@ function reasonOf(
   if (shorter === undefined || !['lifetime', 'no-permit', 'extensions'].includes(reason.code)) return reason;
   const text = `${reason.text} The longest that would be allowed is ${formatLifetime(shorter.longest_seconds)}.`;
   return { code: 'lifetime', text };
+}
+
+/** The request with every parameter empty: no policy that is asked about it looks at one. */
+function blank({ command, ...asked }: CommandProspect, inventory: Inventory): HostRequest {
+  const shown = Object.entries(commandFacts(inventory, command)?.params ?? {}).filter(
+    ([, { secret }]) => secret !== true,
+  );
+  const params = Object.fromEntries(shown.map(([name]) => [name, '']));
+  return { ...asked, commands: [{ command, params }] };
 }
 
 function compilePatterns(inventory: Inventory): ValueTest {

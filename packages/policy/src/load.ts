@@ -37,6 +37,7 @@ export interface LoadedPolicy {
   readonly limits: Limits;
   readonly mentions: Mentions;
   readonly text: string;
+  readonly json: PolicyJson;
 }
 
 /** What the policies may name. `provider`, when given, is the only one whose ids may stand in a policy. */
@@ -154,6 +155,7 @@ function loadPolicy(file: PolicyFile, { text, start }: PolicyText, known: KnownN
     limits: annotations.limits,
     mentions,
     text,
+    json,
   };
 }
 

@@ -125,6 +125,22 @@ export interface Denied {
 
 export type Decision = Allowed | Denied;
 
+/** A command on a host, asked about before its parameters are known. */
+export interface CommandProspect extends Asker {
+  readonly host: HostFacts;
+  readonly login: string;
+  readonly lifetimeSeconds: number;
+  readonly command: string;
+}
+
+/** `depends`: on parameters that a policy looks at. `missing` is of a `no`. */
+export interface Foresight {
+  readonly allowed: 'yes' | 'no' | 'depends';
+  readonly reason: { readonly code: DenialCode | 'allowed' | 'depends'; readonly text: string };
+  readonly missing: readonly Missing[];
+  readonly policies: readonly string[];
+}
+
 /** True for a question about the CA itself. */
 export function isAuthorityRequest(request: PolicyRequest): request is AuthorityRequest {
   return typeof request.commands === 'object' && 'authority' in request.commands;
