@@ -9,6 +9,7 @@ import {
   decisionAnswer,
   decisionRequest,
 } from '@beacon/protocol/http/certificates';
+import { githubTokenAnswer, githubTokenRequest } from '@beacon/protocol/http/github';
 import { serialParams } from '@beacon/protocol/http/name';
 import { revocationAnswer, revocationRequest } from '@beacon/protocol/http/revocations';
 import type { Route } from '@beacon/server';
@@ -17,6 +18,7 @@ import type { Ca } from './ca.ts';
 import { decideOnly } from './decisions.ts';
 import { defineRoute } from './define-route.ts';
 import { CaError } from './error.ts';
+import { giveGithubToken } from './github-token.ts';
 import { issueCertificate } from './issue.ts';
 import { revoke } from './revoke.ts';
 import type { CertificateRow } from './rows.ts';
@@ -104,6 +106,21 @@ export function certificateRoutes(ca: Ca): readonly Route[] {
       handle: async ({ body, caller, request }) => ({
         status: 200,
         body: await decideOnly(ca, caller, body, request.ip),
+      }),
+    }),
+    defineRoute({
+      method: 'POST',
+      path: '/v1/github-token',
+      summary: "The person's GitHub token, for a service with the right to it and a run that policy allows",
+      tag: 'certificates',
+      access: 'write',
+      request: { body: githubTokenRequest },
+      responses: {
+        200: { description: 'the token; that it was given is on record before', schema: githubTokenAnswer },
+      },
+      handle: async ({ body, caller, request }) => ({
+        status: 200,
+        body: await giveGithubToken(ca, caller, body, request.ip),
       }),
     }),
     defineRoute({

@@ -35,6 +35,8 @@ const kinds = {
   'key-in-use': 'conflict',
   'key-revoked': 'denied',
   'service-refused': 'denied',
+  'grant-unknown': 'not-found',
+  'grant-refused': 'denied',
   'github-unavailable': 'unavailable',
   'signer-unavailable': 'unavailable',
   'clock-went-back': 'unavailable',

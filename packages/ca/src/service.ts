@@ -29,7 +29,7 @@ export async function makeServiceKey(id: string, file: string): Promise<ServiceK
     keys:
       - { kty: OKP, crv: Ed25519, x: ${x}, kid: ${kid} }
     redirect_uris: []        # https://… where people return after signing in
-    may: []                  # of: login, exchange, run-certificates, personal-certificates
+    may: []                  # of: login, exchange, run-certificates, personal-certificates, github-token
     source_addresses: []     # where it connects to hosts from, such as 192.0.2.10/32
 `;
   return { privateKeyFile: file, entry };

@@ -37,9 +37,9 @@ const service = z.strictObject({
     .default([])
     .describe('where people return after signing in (code + PKCE)'),
   may: z
-    .array(z.enum(['login', 'exchange', 'run-certificates', 'personal-certificates']))
+    .array(z.enum(['login', 'exchange', 'run-certificates', 'personal-certificates', 'github-token']))
     .describe(
-      'what it may do: begin logins, exchange tokens made for it, ask for the two kinds of certificate',
+      "what it may do: begin logins, exchange tokens made for it, ask for the two kinds of certificate, be given a person's GitHub token for a run",
     ),
   source_addresses: z
     .array(

@@ -14,8 +14,13 @@ export function refuseService(ca: Ca, service: string, right: ServiceRight): voi
 
 /** The refusal that {@link refuseService} throws, if any. */
 export function serviceRefusal(ca: Ca, service: string, right: ServiceRight): CaError | undefined {
-  if (service === COMMAND_LINE_CLIENT || ca.services.get(service)?.may.includes(right) === true)
-    return undefined;
+  const isOwnProgram = service === COMMAND_LINE_CLIENT && right !== 'github-token';
+  if (isOwnProgram || ca.services.get(service)?.may.includes(right) === true) return undefined;
+  if (service === COMMAND_LINE_CLIENT)
+    return new CaError(
+      'service-refused',
+      "the command line is given nobody's GitHub token: ask a broker for a run",
+    );
   return new CaError(
     'service-refused',
     `the service ${service} may not do this: its entry in the services file lacks "${right}"`,

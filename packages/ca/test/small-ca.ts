@@ -10,6 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  type CaApi,
+  createCaApi,
   createProof,
   discoverCa,
   exchangeToken,
@@ -197,7 +199,7 @@ export class SmallCa {
         name: 'The portal',
         keys: [{ ...key.publicJwk, kid: 'portal-1' }],
         redirect_uris: ['https://portal.example/callback'],
-        may: ['login', 'exchange', 'run-certificates'],
+        may: ['login', 'exchange', 'run-certificates', 'github-token'],
         source_addresses: ['192.0.2.10/32', '2001:db8::/64'],
       },
     };
@@ -346,15 +348,29 @@ export class SmallCa {
   }
 
   /** The person at the portal: the portal's own token for the CA, by token exchange. */
-  async loginAtPortal(name: Name): Promise<LoggedIn> {
-    const there = await this.login(name, ['urn:beacon:broker:portal', 'urn:beacon:ca']);
+  loginAtPortal(name: Name): Promise<LoggedIn> {
+    return this.loginAt(this.portal, name);
+  }
+
+  /** The same at another service, whose key stands in the services that this CA has. */
+  async loginAt({ service, key }: SmallCa['portal'], name: Name): Promise<LoggedIn> {
+    const there = await this.login(name, [`urn:beacon:broker:${service.id}`, 'urn:beacon:ca']);
     const { accessToken } = await exchangeToken({
       metadata: await discoverCa(this.url),
-      service: { clientId: 'portal', privateKey: this.portal.key.privateKey, keyId: 'portal-1' },
-      proofKey: this.portal.key,
+      service: { clientId: service.id, privateKey: key.privateKey, keyId: service.keys[0]?.kid ?? '' },
+      proofKey: key,
       subjectToken: there.accessToken,
     });
-    return { ...there, accessToken, proofKey: this.portal.key };
+    return { ...there, accessToken, proofKey: key };
+  }
+
+  /** The calls of `@beacon/client`, made with that login. */
+  api(who: LoggedIn): CaApi {
+    return createCaApi({
+      issuer: this.url,
+      proofKey: who.proofKey,
+      accessToken: () => Promise.resolve(who.accessToken),
+    });
   }
 
   proof(

@@ -63,6 +63,10 @@ export interface CaApi {
   certificates(query: Readonly<Record<string, string>>): Promise<readonly CertificateEntry[]>;
   certificate(serial: bigint): Promise<CertificateEntry>;
   decide(request: Omit<DecisionRequest, 'v'>): Promise<Decision>;
+  /** The person's GitHub token, for a service with the right to it: keep it in memory, forget it with the run. */
+  githubToken(
+    purpose: { readonly grant: string } | { readonly host: string; readonly command: string },
+  ): Promise<string>;
   revoke(request: RevocationRequest): Promise<Revocation>;
   /** Answers the version that is published now. `now`: CA keys that it leaves out are revoked. */
   publishTrustRoot(root: PublishedRoot & { readonly now?: boolean }): Promise<number>;
@@ -229,6 +233,12 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
     certificate: async (serial) =>
       readCertificateEntry(await get(`/v1/certificates/${serial}`, 'the certificate')),
     decide: async (request) => readDecision(await post('/v1/decisions', request, 'the decision')),
+    githubToken: async (purpose) =>
+      (await post('/v1/github-token', purpose, 'the GitHub token')).matching(
+        'token',
+        /^[\x21-\x7e]{1,4096}$/,
+        'a token',
+      ),
     revoke: async (request) => readRevocation(await post('/v1/revocations', request, 'the revocation')),
     publishTrustRoot: async (root) =>
       (await post('/v1/trust/root', root, 'the published root')).integer(
