@@ -50,6 +50,10 @@ export class Answer {
     return value;
   }
 
+  optionalText(name: string, maxLength = MAX_TEXT): string | undefined {
+    return this.has(name) ? this.text(name, maxLength) : undefined;
+  }
+
   name(name: string, kind: NameKind): string {
     const value = this.text(name, 200);
     if (!isName(kind, value)) throw this.#wrong(name, `the name of a ${kind}`);

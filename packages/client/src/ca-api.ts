@@ -2,14 +2,14 @@
  * The CA's API as typed calls. Every call but the public ones travels with the person's token and a proof over the exact
  * body; a refusal is a ClientError `refused` whose `problem` says which rule, and what one change would allow.
  */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import type { CertificateRequest, DecisionRequest } from '@beacon/protocol/http/certificates';
 import type { HostTokenRequest } from '@beacon/protocol/http/enrolment';
 import type { HostRequest } from '@beacon/protocol/http/hosts';
 import type { RevocationRequest } from '@beacon/protocol/http/revocations';
 import type { ActivationRequest } from '@beacon/protocol/http/rotation';
 import type { PublishedRoot } from '@beacon/protocol/http/trust';
-import { Answer } from './answer.ts';
+import type { Answer } from './answer.ts';
 import {
   type AuthorityKeys,
   type CertificateEntry,
@@ -37,8 +37,8 @@ import {
   type Whoami,
 } from './ca-answers.ts';
 import { type CaRequest, requestAuthorized, requestPublic } from './ca-request.ts';
-import { ClientError } from './error.ts';
-import { defaultOutside, type HttpAnswer, type Outside } from './exchange.ts';
+import { defaultOutside, type Outside } from './exchange.ts';
+import { json, queryOf, read, segment } from './request-parts.ts';
 import type { Credentials } from './session.ts';
 
 export interface CaApi {
@@ -312,29 +312,4 @@ function readHostReport(report: Answer): HostReport {
     head: { seq: head.integer('seq', 0), hash: head.matching('hash', /^[0-9a-f]{64}$/, 'a hash') },
     headRefused: report.has('head_refused') ? report.time('head_refused') : undefined,
   };
-}
-
-function json(message: object): Buffer<ArrayBuffer> {
-  return Buffer.from(JSON.stringify({ v: 1, ...message }));
-}
-
-function read(answer: HttpAnswer, place: string): Answer {
-  return Answer.read(answer.body, place);
-}
-
-function queryOf(parameters: Readonly<Record<string, string>>): string {
-  const query = new URLSearchParams(parameters).toString();
-  return query === '' ? '' : `?${query}`;
-}
-
-/** A name in a path. One that would leave its place is refused, not encoded away. */
-function segment(text: string): string {
-  if (!/^[A-Za-z0-9:._-]+$/.test(text) || /^[.]+$/.test(text)) {
-    throw new ClientError(
-      'name-malformed',
-      'invalid',
-      `${JSON.stringify(text.slice(0, 80))} is no name that the CA knows`,
-    );
-  }
-  return text;
 }

@@ -1,55 +1,93 @@
 /**
- * One authorized request to the CA's API: token, proof over the exact body, a problem document turned into an error. A
- * nonce that the CA asks for and a token that it no longer takes are answered once each, always with a new proof.
+ * One authorized request to the API of a CA or a broker: token, proof over the exact body, a problem document turned into an error. A
+ * nonce that the server asks for and a token that it no longer takes are answered once each, always with a new proof.
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import { problemKind, readProblem } from '@beacon/protocol/problem';
 import { ClientError } from './error.ts';
-import { exchange, type HttpAnswer, type Outside } from './exchange.ts';
+import {
+  exchange,
+  type HttpAnswer,
+  type HttpRequest,
+  type OpenAnswer,
+  type Outside,
+  openExchange,
+} from './exchange.ts';
 import { plainText } from './plain-text.ts';
 import { createProof } from './proof.ts';
 import type { Credentials } from './session.ts';
 
 export interface CaRequest {
   readonly method: 'GET' | 'POST' | 'DELETE';
-  /** Path and query behind the CA's public URL. */
+  /** Path and query behind the server's public URL. */
   readonly path: string;
+  /** The public URL of a broker; the CA's when absent. */
+  readonly base?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
   readonly body?: Buffer<ArrayBuffer>;
   readonly keyProof?: string;
   readonly maxBytes?: number;
 }
 
-/** The answer, whose status is 200 or 201. Throws ClientError. */
+/** The answer, whose status is 200, 201 or 202. Throws ClientError. */
 export async function requestAuthorized(
   outside: Outside,
   credentials: Credentials,
   request: CaRequest,
 ): Promise<HttpAnswer> {
-  const url = `${credentials.issuer}${request.path}`;
+  const answer = await sendProven(outside, credentials, request, (sent) => exchange(outside, sent));
+  if (isGood(answer)) return answer;
+  throw problemError(answer);
+}
+
+/** The answer, read as it comes, whose status is 200. Throws ClientError. */
+export async function streamAuthorized(
+  outside: Outside,
+  credentials: Credentials,
+  request: CaRequest,
+): Promise<OpenAnswer> {
+  const answer = await sendProven(outside, credentials, request, (sent) => openExchange(outside, sent));
+  const { status, headers, body } = answer;
+  if (!Buffer.isBuffer(body)) return { status, headers, body };
+  throw problemError({ status, headers, body });
+}
+
+async function sendProven<Sent extends { readonly status: number; readonly headers: Headers }>(
+  outside: Outside,
+  credentials: Credentials,
+  request: CaRequest,
+  send: (request: HttpRequest) => Promise<Sent>,
+): Promise<Sent> {
+  const { method, body, path, base = credentials.issuer } = request;
+  const url = `${base}${path}`;
   let token = await credentials.accessToken();
   let nonce: string | undefined;
   let renewed = false;
   for (;;) {
-    const answer = await exchange(outside, {
-      method: request.method,
+    const proof = await createProof(credentials.proofKey, {
+      method,
+      url,
+      now: outside.now(),
+      accessToken: token,
+      ...(body === undefined ? {} : { body }),
+      ...(request.keyProof === undefined ? {} : { keyProof: request.keyProof }),
+      ...(nonce === undefined ? {} : { nonce }),
+    });
+    const answer = await send({
+      method,
       url,
       headers: {
+        ...request.headers,
         authorization: `DPoP ${token}`,
-        dpop: await createProof(credentials.proofKey, {
-          method: request.method,
-          url,
-          now: outside.now(),
-          accessToken: token,
-          ...(request.body === undefined ? {} : { body: request.body }),
-          ...(request.keyProof === undefined ? {} : { keyProof: request.keyProof }),
-          ...(nonce === undefined ? {} : { nonce }),
-        }),
-        ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
+        dpop: proof,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       },
-      ...(request.body === undefined ? {} : { body: request.body }),
+      ...(body === undefined ? {} : { body }),
       ...(request.maxBytes === undefined ? {} : { maxBytes: request.maxBytes }),
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
     });
-    if (answer.status === 200 || answer.status === 201) return answer;
+    if (isGood(answer)) return answer;
     const challenge = answer.status === 401 ? (answer.headers.get('www-authenticate') ?? '') : '';
     const offered = answer.headers.get('dpop-nonce');
     if (challenge.includes('use_dpop_nonce') && offered !== null && nonce === undefined) {
@@ -58,9 +96,13 @@ export async function requestAuthorized(
       renewed = true;
       token = await credentials.accessToken(token);
     } else {
-      throw problemError(answer);
+      return answer;
     }
   }
+}
+
+function isGood({ status }: { readonly status: number }): boolean {
+  return status === 200 || status === 201 || status === 202;
 }
 
 /** The answer to a request that needs no login. Throws ClientError. */
@@ -81,7 +123,7 @@ function problemError(answer: HttpAnswer): ClientError {
     return new ClientError(
       'answer-malformed',
       answer.status >= 500 ? 'unavailable' : 'internal',
-      `the server answers ${answer.status} and does not say why: check that the address is that of a Beacon CA`,
+      `the server answers ${answer.status} and does not say why: check that the address is that of a Beacon server`,
     );
   }
   const detail = plainText(problem.detail);

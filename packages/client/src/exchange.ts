@@ -1,5 +1,6 @@
 /**
- * One HTTP request and its answer, bounded in time and size. Redirects are not followed: the servers we speak to send
+ * One HTTP request and its answer, bounded in time and size; or an answer that is read as it comes, whose head is bounded
+ * in time and whose length is for its reader to bound. Redirects are not followed: the servers we speak to send
  * none, and a token must not travel to where somebody else points.
  */
 import { Buffer } from 'node:buffer';
@@ -39,56 +40,90 @@ export function defaultOutside(): Outside {
 /** Sends one request. Throws ClientError `unreachable`, `timed-out`, `aborted` or `answer-too-long`. */
 export async function exchange(outside: Outside, request: HttpRequest): Promise<HttpAnswer> {
   const timeout = AbortSignal.timeout(outside.timeoutMs);
-  const signals = request.signal === undefined ? [timeout] : [timeout, request.signal];
   try {
-    const response = await outside.fetch(request.url, {
-      method: request.method,
-      headers: { accept: 'application/json', ...request.headers },
-      redirect: 'manual',
-      signal: AbortSignal.any(signals),
-      ...(request.body === undefined ? {} : { body: request.body }),
-    });
+    const response = await send(outside, request, timeout);
     const body = await readBody(response, request.maxBytes ?? MAX_ANSWER_BYTES);
     return { status: response.status, headers: response.headers, body };
   } catch (error) {
-    if (error instanceof ClientError) throw error;
-    const { host } = new URL(request.url);
-    if (request.signal?.aborted === true) {
-      throw new ClientError('aborted', 'unavailable', 'stopped before the server answered', { cause: error });
-    }
-    if (timeout.aborted) {
-      const seconds = Math.round(outside.timeoutMs / 1000);
-      throw new ClientError(
-        'timed-out',
-        'unavailable',
-        `${host} did not answer within ${seconds} s: try again`,
-        {
-          cause: error,
-        },
-      );
-    }
-    const why = reason(error);
-    if (why !== undefined && UNTRUSTED.test(why)) {
-      throw new ClientError(
-        'unreachable',
-        'unavailable',
-        `${host} shows a TLS certificate that is not trusted here (${why}): check the address; where the certificate is of an authority of your own, name its file in NODE_EXTRA_CA_CERTS`,
-        { cause: error },
-      );
-    }
-    throw new ClientError(
+    throw failure(outside, request, timeout, error);
+  }
+}
+
+/** An answer whose body is still to come. A body that is not wanted has to be cancelled. */
+export interface OpenAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: ReadableStream<Uint8Array> | null;
+}
+
+/**
+ * Sends one request and answers when the head is there; an answer other than 200 is read to its end. Throws as
+ * {@link exchange} does.
+ */
+export async function openExchange(outside: Outside, request: HttpRequest): Promise<OpenAnswer | HttpAnswer> {
+  const slow = new AbortController();
+  const timer = setTimeout(() => slow.abort(), outside.timeoutMs);
+  try {
+    const response = await send(outside, request, slow.signal);
+    const { status, headers } = response;
+    return status === 200 ? response : { status, headers, body: await readBody(response, MAX_ANSWER_BYTES) };
+  } catch (error) {
+    throw failure(outside, request, slow.signal, error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function send(outside: Outside, request: HttpRequest, timeout: AbortSignal): Promise<Response> {
+  const signals = request.signal === undefined ? [timeout] : [timeout, request.signal];
+  return outside.fetch(request.url, {
+    method: request.method,
+    headers: { accept: 'application/json', ...request.headers },
+    redirect: 'manual',
+    signal: AbortSignal.any(signals),
+    ...(request.body === undefined ? {} : { body: request.body }),
+  });
+}
+
+/** What a request that failed means. */
+function failure(outside: Outside, request: HttpRequest, timeout: AbortSignal, error: unknown): ClientError {
+  if (error instanceof ClientError) return error;
+  const { host } = new URL(request.url);
+  if (request.signal?.aborted === true) {
+    return new ClientError('aborted', 'unavailable', 'stopped before the server answered', { cause: error });
+  }
+  if (timeout.aborted) {
+    const seconds = Math.round(outside.timeoutMs / 1000);
+    return new ClientError(
+      'timed-out',
+      'unavailable',
+      `${host} did not answer within ${seconds} s: try again`,
+      {
+        cause: error,
+      },
+    );
+  }
+  const why = reason(error);
+  if (why !== undefined && UNTRUSTED.test(why)) {
+    return new ClientError(
       'unreachable',
       'unavailable',
-      `cannot reach ${host}${why === undefined ? '' : ` (${why})`}: check the address, and that the server runs`,
+      `${host} shows a TLS certificate that is not trusted here (${why}): check the address; where the certificate is of an authority of your own, name its file in NODE_EXTRA_CA_CERTS`,
       { cause: error },
     );
   }
+  return new ClientError(
+    'unreachable',
+    'unavailable',
+    `cannot reach ${host}${why === undefined ? '' : ` (${why})`}: check the address, and that the server runs`,
+    { cause: error },
+  );
 }
 
 /** Node's and OpenSSL's codes for a certificate that does not hold. */
 const UNTRUSTED = /CERT|ALTNAME|UNABLE_TO_VERIFY/;
 
-async function readBody(response: Response, maxBytes: number): Promise<Buffer> {
+async function readBody(response: OpenAnswer, maxBytes: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   let length = 0;
   if (response.body !== null) {

@@ -13,6 +13,25 @@ export {
   startAuthorization,
 } from './authorization-code.ts';
 export type {
+  Allowed,
+  BrokerTrace,
+  OfferedCommand,
+  Procedure,
+  ProcedureParameter,
+  Runner,
+  RunnerPlace,
+  UsableHost,
+  UsableHostDetail,
+} from './broker-answers.ts';
+export {
+  type BrokerApi,
+  type BrokerFacts,
+  type BrokerOptions,
+  createBrokerApi,
+  discoverBroker,
+  type RunOrder,
+} from './broker-api.ts';
+export type {
   AuthorityKeys,
   CertificateEntry,
   Decision,
@@ -53,10 +72,21 @@ export {
   type ProofKey,
   type StoredProofKey,
 } from './proof.ts';
+export {
+  RUN_PHASES,
+  RUN_WISHES,
+  type Run,
+  type RunEvent,
+  type RunPhase,
+  type RunStep,
+  type RunWish,
+} from './run-answers.ts';
+export type { FollowOptions, Reconnecting } from './run-events.ts';
 export { parseServerUrl } from './server-url.ts';
 export {
   type Credentials,
   credentialsOf,
+  openBrokerSession,
   openSession,
   type SessionStorage,
   type StoredSession,

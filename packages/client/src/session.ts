@@ -3,7 +3,7 @@
  * A refresh token works once, so the renewal runs alone over all processes: `storage.update` holds a lock while it runs,
  * and whoever waited finds the tokens that the other brought. Where the tokens are kept is the caller's.
  */
-import { CA_AUDIENCE } from '@beacon/protocol/name';
+import { brokerAudience, CA_AUDIENCE } from '@beacon/protocol/name';
 import { clientAssertion, type ServiceClient } from './client-assertion.ts';
 import { ClientError } from './error.ts';
 import { defaultOutside, type Outside } from './exchange.ts';
@@ -31,7 +31,7 @@ export interface SessionStorage {
   update(change: (stored: StoredSession | undefined) => Promise<StoredSession>): Promise<StoredSession>;
 }
 
-/** What a request to the CA is made with. */
+/** What a request to the CA, or with a token of another audience to a broker, is made with. */
 export interface Credentials {
   readonly issuer: string;
   readonly proofKey: ProofKey;
@@ -82,6 +82,47 @@ export async function openSession(
 }
 
 /**
+ * Credentials of the stored login for a broker: tokens for its audience alone, which the CA itself does not take and which
+ * are kept in memory only; what is renewed with them, the refresh token, is kept with the login. Throws as
+ * {@link openSession} does, and `accessToken` ClientError `oauth-refused` where the login does not reach this broker.
+ */
+export async function openBrokerSession(
+  storage: SessionStorage,
+  broker: string,
+  outside: Outside = defaultOutside(),
+  service?: ServiceClient,
+): Promise<Credentials> {
+  const opened = await storage.read();
+  if (opened === undefined) throw missing();
+  const audience = brokerAudience(broker);
+  let held: Tokens | undefined;
+  let asking: Promise<Tokens> | undefined;
+  const ask = async (): Promise<Tokens> => {
+    let tokens: Tokens | undefined;
+    await storage.update(async (current) => {
+      if (!isSameLogin(current, opened)) throw missing();
+      tokens = await refresh(current, audience, outside, service);
+      const { refreshToken = current.refreshToken } = tokens;
+      return refreshToken === undefined ? current : { ...current, refreshToken };
+    });
+    if (tokens === undefined) throw missing();
+    return tokens;
+  };
+  return {
+    issuer: opened.issuer,
+    proofKey: importProofKey(opened.key),
+    async accessToken(refused) {
+      if (held !== undefined && isGood(held, refused, outside.now())) return held.accessToken;
+      asking ??= ask().finally(() => {
+        asking = undefined;
+      });
+      held = await asking;
+      return held.accessToken;
+    },
+  };
+}
+
+/**
  * Credentials from tokens that are at hand and are not renewed here: for a service that got them by token exchange. Past
  * their end `accessToken` throws ClientError `session-ended`.
  */
@@ -106,24 +147,39 @@ async function renew(
   outside: Outside,
   service: ServiceClient | undefined,
 ): Promise<StoredSession> {
+  return { ...stored, ...(await refresh(stored, CA_AUDIENCE, outside, service)) };
+}
+
+async function refresh(
+  stored: StoredSession,
+  audience: string,
+  outside: Outside,
+  service: ServiceClient | undefined,
+): Promise<Tokens> {
   if (stored.refreshToken === undefined) throw refusalError({ error: 'invalid_grant', description: '' });
   const answer = await requestTokens(outside, {
     endpoint: stored.tokenEndpoint,
     parameters: {
       grant_type: 'refresh_token',
       refresh_token: stored.refreshToken,
-      resource: CA_AUDIENCE,
+      resource: audience,
       ...(service === undefined
         ? { client_id: stored.clientId }
         : await clientAssertion(service, stored.issuer, outside.now())),
     },
     proofKey: importProofKey(stored.key),
   });
-  if (isRefusal(answer)) throw refusalError(answer);
-  return { ...stored, ...answer };
+  if (!isRefusal(answer)) return answer;
+  if (answer.error !== 'invalid_target') throw refusalError(answer);
+  throw new ClientError(
+    'oauth-refused',
+    'unauthenticated',
+    `your login does not reach ${audience}: the CA does not know it, or not when you logged in. Log in again`,
+    { problem: { code: answer.error, detail: answer.description, id: '' } },
+  );
 }
 
-function isGood(stored: StoredSession, refused: string | undefined, now: Date): boolean {
+function isGood(stored: Tokens, refused: string | undefined, now: Date): boolean {
   return stored.accessToken !== refused && stored.accessTokenExpiresAt.getTime() - now.getTime() > MARGIN_MS;
 }
 

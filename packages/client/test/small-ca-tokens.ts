@@ -6,21 +6,32 @@ import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose';
 import type { Knobs } from './small-ca-knobs.ts';
 import { Refusal, send } from './small-ca-refusal.ts';
 
+export const BROKER_AUDIENCE = 'urn:beacon:broker:portal';
+const CA_AUDIENCE = 'urn:beacon:ca';
+
+export interface AccessToken {
+  readonly thumbprint: string;
+  readonly expiresAt: number;
+  readonly session: string;
+  readonly audience: string;
+}
+
 export function createTokens(knobs: Knobs, url: () => string) {
   const refreshes = { count: 0, reused: 0 };
-  const accessTokens = new Map<string, { thumbprint: string; expiresAt: number; session: string }>();
+  const accessTokens = new Map<string, AccessToken>();
   const refreshTokens = new Map<string, { thumbprint: string; used: boolean; session: string }>();
   const ended = new Set<string>();
   const proofs = new Set<string>();
   let polls = 0;
   const nonce = randomUUID();
 
-  const issueTokens = (thumbprint: string, session: string) => {
+  const issueTokens = (thumbprint: string, session: string, audience = CA_AUDIENCE) => {
     const accessToken = randomBytes(24).toString('base64url');
     const refreshToken = randomBytes(24).toString('base64url');
     accessTokens.set(accessToken, {
       thumbprint,
       session,
+      audience,
       expiresAt: Date.now() + knobs.accessTokenSeconds * 1000,
     });
     refreshTokens.set(refreshToken, { thumbprint, session, used: false });
@@ -63,8 +74,10 @@ export function createTokens(knobs: Knobs, url: () => string) {
       if (known?.used === true) refreshes.reused += 1;
       if (known === undefined || ended.has(known.session) || known.used || known.thumbprint !== thumbprint)
         return fail('invalid_grant');
+      const audience = form.get('resource') ?? CA_AUDIENCE;
+      if (audience !== CA_AUDIENCE && audience !== BROKER_AUDIENCE) return fail('invalid_target');
       known.used = true;
-      return send(response, 200, issueTokens(thumbprint, known.session));
+      return send(response, 200, issueTokens(thumbprint, known.session, audience));
     }
     if (form.get('grant_type') === 'urn:ietf:params:oauth:grant-type:device_code') {
       polls += 1;

@@ -16,7 +16,7 @@ import { headsOf, standingOf } from './small-ca-hosts.ts';
 import { createIssuer } from './small-ca-issuer.ts';
 import type { Knobs, SmallHost } from './small-ca-knobs.ts';
 import { Refusal, refuse, send } from './small-ca-refusal.ts';
-import { createTokens } from './small-ca-tokens.ts';
+import { type AccessToken, createTokens } from './small-ca-tokens.ts';
 
 export type { Knobs };
 
@@ -32,6 +32,8 @@ export interface SmallCa {
   readonly refreshes: { count: number; reused: number };
   readonly records: string[];
   revoke(serial: bigint): void;
+  /** A token whose session has not ended; a broker's are looked up as the CA's own. */
+  findToken(token: string): AccessToken | undefined;
   endSessions(): void;
   close(): Promise<void>;
 }
@@ -101,6 +103,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
       scheme !== 'DPoP' ||
       known === undefined ||
       known.thumbprint !== thumbprint ||
+      known.audience !== 'urn:beacon:ca' ||
       tokens.ended.has(known.session) ||
       known.expiresAt < Date.now()
     ) {
@@ -352,6 +355,10 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     refreshes: tokens.refreshes,
     records,
     revoke: (one) => void revoked.push(one),
+    findToken: (token) => {
+      const found = tokens.find(token);
+      return found === undefined || tokens.ended.has(found.session) ? undefined : found;
+    },
     endSessions: tokens.endAll,
     close: () =>
       new Promise((resolve) => {
