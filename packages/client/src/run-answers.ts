@@ -91,7 +91,7 @@ export interface Run {
 export interface RunStep {
   readonly command: string;
   readonly outcome: (typeof STEP_OUTCOMES)[number];
-  readonly preparation: 'none' | 'register' | 'drain';
+  readonly preparation: 'none' | 'register' | 'online' | 'drain';
   /** Under which it was last asked for. */
   readonly grant: string | undefined;
 }
@@ -121,7 +121,7 @@ export function readRun(run: Answer): Run {
     steps: run.objects('steps').map((step) => ({
       command: step.name('command', 'command'),
       outcome: step.word('outcome', STEP_OUTCOMES),
-      preparation: step.word('preparation', ['none', 'register', 'drain']),
+      preparation: step.word('preparation', ['none', 'register', 'online', 'drain']),
       grant: step.optionalText('grant', 26),
     })),
     end:
