@@ -5,7 +5,16 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GitHub } from '@beacon/github';
-import type { Database, GroupCommit, Log, Records, RecordTables, Sealer, Transaction } from '@beacon/server';
+import {
+  type Database,
+  type GroupCommit,
+  type Log,
+  type Records,
+  type RecordTables,
+  type Sealer,
+  sendPage,
+  type Transaction,
+} from '@beacon/server';
 import type { JWK } from 'jose';
 import { type Authenticate, createAuthenticate } from './access-token.ts';
 import { PROVIDER_ROUTES, paths } from './authorization-paths.ts';
@@ -20,7 +29,7 @@ import { type ProofTables, pruneProofs } from './proof-store.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
 import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';
-import { createSignInRoutes, sendPage } from './sign-in-routes.ts';
+import { createSignInRoutes } from './sign-in-routes.ts';
 import { pruneSignIns, SignInStore, type SignInTables } from './sign-in-store.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { createTokenKeys, type OtherTokenKey } from './token-keys.ts';

@@ -6,15 +6,9 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { CA_AUDIENCE } from '@beacon/protocol/name';
+import { messagePage, type Page, pageHeaders, renderPage } from '@beacon/server';
 import { type ErrorOut, errors, type KoaContextWithOIDC } from 'oidc-provider';
-import {
-  deviceCodePage,
-  deviceConfirmPage,
-  messagePage,
-  type Page,
-  pageHeaders,
-  renderPage,
-} from './authorization-pages.ts';
+import { deviceCodePage, deviceConfirmPage } from './authorization-pages.ts';
 import { paths } from './authorization-paths.ts';
 import type { ProviderPages } from './authorization-provider.ts';
 import type { BrowserRequest } from './github-sign-in.ts';

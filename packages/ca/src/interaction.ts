@@ -4,8 +4,9 @@
  * grant and a Beacon session, once.
  */
 import type { ServerResponse } from 'node:http';
+import { messagePage, type Page } from '@beacon/server';
 import type { Provider } from 'oidc-provider';
-import { consentPage, messagePage, type Page } from './authorization-pages.ts';
+import { consentPage } from './authorization-pages.ts';
 import { paths } from './authorization-paths.ts';
 import { readForm } from './form.ts';
 import type { BrowserRequest, GithubSignIn, SignIn, SignInPurpose } from './github-sign-in.ts';

@@ -5,8 +5,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GitHub } from '@beacon/github';
-import type { GroupCommit, Log, Records, RecordTables } from '@beacon/server';
-import { messagePage, type Page, pageHeaders, renderPage } from './authorization-pages.ts';
+import {
+  type GroupCommit,
+  type Log,
+  messagePage,
+  type Records,
+  type RecordTables,
+  sendPage,
+} from '@beacon/server';
 import { paths } from './authorization-paths.ts';
 import type { BrowserHandler } from './browser-session.ts';
 import type { DevicePages } from './device-pages.ts';
@@ -123,8 +129,4 @@ export function createSignInRoutes(options: SignInRouteOptions): SignInRoutes {
     recordRefusal,
     deleteLoose,
   };
-}
-
-export function sendPage(response: ServerResponse, status: number, page: Page): void {
-  response.writeHead(status, pageHeaders(page)).end(renderPage(page));
 }

@@ -1,15 +1,8 @@
 import { createHash } from 'node:crypto';
+import { html, messagePage, pageHeaders, renderPage } from '@beacon/server';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import {
-  consentPage,
-  deviceCodePage,
-  deviceConfirmPage,
-  html,
-  messagePage,
-  pageHeaders,
-  renderPage,
-} from '../src/authorization-pages.ts';
+import { consentPage, deviceCodePage, deviceConfirmPage } from '../src/authorization-pages.ts';
 
 const HOSTILE = `"><script>alert('x')</script>\`&`;
 const pages = {

@@ -101,7 +101,7 @@ export function createApp<Caller>(options: AppOptions<Caller>): RequestListener 
       const outcome = outcomeOf(response);
       if (outcome !== undefined) outcome.route = path;
       const route = routeFor(routes, request.method);
-      sendAnswer(response, await answerRequest({ route, request, response, options, publicUrl }));
+      await sendAnswer(response, await answerRequest({ route, request, response, options, publicUrl }));
     });
   }
   for (const { path = '/', handler } of options.mount ?? []) {

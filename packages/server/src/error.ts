@@ -29,6 +29,7 @@ const kinds = {
   /** A route or a limit was defined wrongly. */
   definition: 'internal',
   'header-doubled': 'invalid',
+  'header-malformed': 'invalid',
   'path-unknown': 'not-found',
   'path-malformed': 'invalid',
   'method-not-allowed': 'invalid',

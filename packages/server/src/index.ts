@@ -19,6 +19,12 @@ export {
   type Transaction,
 } from './database.ts';
 export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
+export {
+  type EventStreamOptions,
+  eventStream,
+  eventStreamHeaders,
+  type StreamedEvent,
+} from './event-stream.ts';
 export { createGroupCommit, type GroupCommit, type GroupCommitOptions } from './group-commit.ts';
 export { healthRoutes, type ReadinessChecks, type ReadinessNotes } from './health.ts';
 export {
@@ -35,6 +41,7 @@ export { type Listening, type ListenOptions, listen, requireProtection, type Tls
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { type Migrations, migrate, migrationState } from './migration.ts';
+export { type Html, html, messagePage, type Page, pageHeaders, renderPage, sendPage } from './page.ts';
 export { addressKey, trustProxies } from './peer.ts';
 export { type PreparedQuery, prepareQuery, type QueriedStore } from './prepared-query.ts';
 export {
@@ -66,6 +73,7 @@ export {
   type Route,
   type RouteInput,
   routeDefiner,
+  type StreamAnswer,
 } from './route.ts';
 export type { RefusedCaller } from './route-checks.ts';
 export { scrubDeleted } from './scrub.ts';

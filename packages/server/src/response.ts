@@ -3,9 +3,11 @@ import type { ServerResponse } from 'node:http';
 import { outcomeOf } from './log.ts';
 import { answerRefusal } from './problem.ts';
 import type { Answer, Refusal } from './route.ts';
+import { sendStream } from './stream.ts';
 
-/** Writes what a route answered. */
-export function sendAnswer(response: ServerResponse, result: Answer): void {
+/** Writes what a route answered; of a stream, resolves at its end. */
+export async function sendAnswer(response: ServerResponse, result: Answer): Promise<void> {
+  if ('stream' in result) return sendStream(response, result);
   if (response.headersSent || response.destroyed) return;
   if ('refusal' in result) {
     sendRefusal(response, result.refusal);

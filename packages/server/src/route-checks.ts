@@ -1,6 +1,6 @@
 /**
- * The checks between a request and a route's own work: a table, in the same order for every route (path, query, bytes of
- * the body, who is asking, shape of the body). The body's bytes come before the caller, for a proof covers them; its
+ * The checks between a request and a route's own work: a table, in the same order for every route (path, query, headers,
+ * bytes of the body, who is asking, shape of the body). The body's bytes come before the caller, for a proof covers them; its
  * shape comes after, so that a stranger learns nothing of it.
  */
 import type { ServerResponse } from 'node:http';
@@ -43,6 +43,7 @@ export interface Exchange<Caller> {
 interface Findings {
   params?: unknown;
   query?: unknown;
+  headers?: unknown;
   body?: unknown;
   rawBody: Buffer;
   caller?: unknown;
@@ -65,6 +66,16 @@ const checks: readonly Check[] = [
       singleQueryValues(request.originalUrl, Object.keys(route.request.query?.shape ?? {})),
       'query-malformed',
       'The query',
+    );
+  },
+  function readHeaders({ route }, findings, facts) {
+    const named = Object.keys(route.request.headers?.shape ?? {});
+    const given = named.filter((name) => facts.headers[name] !== undefined);
+    findings.headers = validate(
+      route.request.headers,
+      Object.fromEntries(given.map((name) => [name, facts.headers[name]])),
+      'header-malformed',
+      'A header',
     );
   },
   async function readRawBody({ route, request, options }, findings) {
@@ -107,7 +118,8 @@ export async function answerRequest<Caller>(exchange: Exchange<Caller>): Promise
         await options.onRefused?.({ caller: findings.caller as Caller, error, request: facts });
       throw error;
     }
-    const input = { params: undefined, query: undefined, body: undefined, caller: undefined, ...findings };
+    const nothing = { params: undefined, query: undefined, headers: undefined, body: undefined };
+    const input = { ...nothing, caller: undefined, ...findings };
     return route.handle({ ...input, request: facts, signal } satisfies ErasedInput);
   });
 }
@@ -153,7 +165,7 @@ async function withinTime(
 function validate(
   schema: ZodType | undefined,
   value: unknown,
-  code: 'path-malformed' | 'query-malformed' | 'body-malformed',
+  code: 'path-malformed' | 'query-malformed' | 'header-malformed' | 'body-malformed',
   what: string,
 ): unknown {
   if (schema === undefined) return undefined;

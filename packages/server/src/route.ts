@@ -35,6 +35,8 @@ export interface RequestSchemas {
   readonly params?: ZodObject;
   /** All values arrive as strings; a doubled or unknown key is refused before the schema sees it. */
   readonly query?: ZodObject;
+  /** By lower-case name; headers that are not named here are not looked at. */
+  readonly headers?: ZodObject;
   /** `application/json`, read by the strict parser. Use strict objects. */
   readonly body?: ZodType;
 }
@@ -58,9 +60,18 @@ export interface Refusal {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** An answer that is written piece by piece, as fast as it is taken. Once it has begun no time is set for its end. */
+export interface StreamAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Its iterator is told to return when the caller has gone. What it throws cuts the connection. */
+  readonly stream: AsyncIterable<string | Buffer>;
+}
+
 /** A string or a Buffer goes out as it is (name its `content-type`), everything else as JSON. */
 export type Answer =
   | { readonly status: number; readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> }
+  | StreamAnswer
   | { readonly refusal: Refusal };
 
 type Parsed<Schema> = Schema extends ZodType ? z.output<Schema> : undefined;
@@ -71,12 +82,13 @@ export type CallerOf<Caller, Access> = [Access] extends ['public'] ? undefined :
 export interface RouteInput<Caller, Access, Schemas extends RequestSchemas> {
   readonly params: Parsed<Schemas['params']>;
   readonly query: Parsed<Schemas['query']>;
+  readonly headers: Parsed<Schemas['headers']>;
   readonly body: Parsed<Schemas['body']>;
   /** The exact bytes of the body; empty without one. */
   readonly rawBody: Buffer;
   readonly caller: CallerOf<Caller, Access>;
   readonly request: RequestFacts;
-  /** Aborted when the caller has gone or the time is over. */
+  /** Aborted when the caller has gone or the time is over; of a stream, when the caller has gone. */
   readonly signal: AbortSignal;
 }
 
@@ -103,6 +115,7 @@ export interface Route extends Omit<RouteDefinition<unknown, string, RequestSche
 export interface ErasedInput {
   readonly params: unknown;
   readonly query: unknown;
+  readonly headers: unknown;
   readonly body: unknown;
   readonly rawBody: Buffer;
   readonly caller: unknown;
