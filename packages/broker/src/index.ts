@@ -1,6 +1,8 @@
 /** Runs commands on hosts for people. So far: what a run is, and how it moves. */
 export { BUILT_IN_PROCEDURES, DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in-procedures.ts';
+export { createDialer, type Dialer, type DialerOptions, type DialOptions } from './dialer.ts';
 export { BrokerError, type BrokerErrorCode, type BrokerErrorOptions } from './error.ts';
+export type { GateSession, SessionEnd } from './gate-session.ts';
 export {
   type HostCommand,
   missingFacts,
@@ -47,3 +49,4 @@ export {
   type StepPlan,
   type StepState,
 } from './run-state.ts';
+export type { JumpHost } from './ssh-arguments.ts';
