@@ -42,10 +42,25 @@ export interface LoginOptions {
   readonly expectedHost?: string;
 }
 
+export interface SshdOptions {
+  /** Lines that go before all others, and so win. */
+  readonly configuration?: readonly string[];
+  /** What stands before the principal in its file. */
+  readonly principalOptions?: string;
+  /** When the host's certificate is valid, in seconds from now; none when undefined is given. */
+  readonly hostCertificate?: { readonly from: number; readonly until: number } | undefined;
+  /** A plain key that is let in. */
+  readonly authorizedKey?: PublicKey;
+}
+
 export class Sshd {
   readonly hostId: string;
+  readonly port: number;
   readonly #directory: string;
-  readonly #port: number;
+  /** The host's own certificate. */
+  readonly hostCertificate: Buffer;
+  /** The host's own key, one line. */
+  readonly hostKeyLine: string;
   readonly #hostCaLine: string;
   readonly #child: ChildProcess;
   #log = '';
@@ -57,10 +72,14 @@ export class Sshd {
     port: number,
     hostCaLine: string,
     child: ChildProcess,
+    hostCertificate: Buffer,
+    hostKeyLine: string,
   ) {
     this.hostId = hostId;
     this.#directory = directory;
-    this.#port = port;
+    this.port = port;
+    this.hostCertificate = hostCertificate;
+    this.hostKeyLine = hostKeyLine;
     this.#hostCaLine = hostCaLine;
     this.#child = child;
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -68,7 +87,13 @@ export class Sshd {
     });
   }
 
-  static async start(hostId: string, hostCa: Signer, userCas: readonly PublicKey[]): Promise<Sshd> {
+  static async start(
+    hostId: string,
+    hostCa: Signer,
+    userCas: readonly PublicKey[],
+    options: SshdOptions = {},
+  ): Promise<Sshd> {
+    const validity = 'hostCertificate' in options ? options.hostCertificate : { from: -60, until: 3600 };
     if (!existsSync(SSHD)) throw new Error(`${SSHD} is missing: install the package openssh-server`);
     if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     const directory = mkdtempSync(join(tmpdir(), 'beacon-sshd-'));
@@ -81,8 +106,8 @@ export class Sshd {
         serial: 1n,
         keyId: `beacon/host/${hostId}`,
         principals: [hostId],
-        validAfter: now - 60n,
-        validBefore: now + 3600n,
+        validAfter: now + BigInt(validity?.from ?? -60),
+        validBefore: now + BigInt(validity?.until ?? 3600),
       },
       createHostCa(hostCa),
       Buffer.alloc(32, 1),
@@ -90,15 +115,19 @@ export class Sshd {
     writeFileSync(place('host_key'), await formatPrivateKey(privateKey), { mode: 0o600 });
     writeFileSync(place('host_key-cert.pub'), `${formatCertificateLine(certificate)}\n`);
     writeFileSync(place('user_ca.pub'), userCas.map((key) => `${formatPublicKeyLine(key)}\n`).join(''));
-    writeFileSync(place('principals'), `${LOGIN}@${hostId}\n`);
+    writeFileSync(place('principals'), `${options.principalOptions ?? ''} ${LOGIN}@${hostId}\n`.trimStart());
+    const { authorizedKey } = options;
+    const authorizedKeys = authorizedKey === undefined ? 'none' : place('authorized_keys');
+    if (authorizedKey !== undefined) writeFileSync(authorizedKeys, `${formatPublicKeyLine(authorizedKey)}\n`);
     const port = await freePort();
     const config = [
+      ...(options.configuration ?? []),
       `ListenAddress 127.0.0.1:${port}`,
       `HostKey ${place('host_key')}`,
-      `HostCertificate ${place('host_key-cert.pub')}`,
+      ...(validity === undefined ? [] : [`HostCertificate ${place('host_key-cert.pub')}`]),
       `TrustedUserCAKeys ${place('user_ca.pub')}`,
       `AuthorizedPrincipalsFile ${place('principals')}`,
-      'AuthorizedKeysFile none',
+      `AuthorizedKeysFile ${authorizedKeys}`,
       'PasswordAuthentication no',
       'KbdInteractiveAuthentication no',
       'PermitRootLogin prohibit-password',
@@ -116,7 +145,15 @@ export class Sshd {
     const child = spawn(SSHD, ['-D', '-e', '-f', place('sshd_config')], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    const sshd = new Sshd(hostId, directory, port, formatPublicKeyLine(hostCa.publicKey), child);
+    const sshd = new Sshd(
+      hostId,
+      directory,
+      port,
+      formatPublicKeyLine(hostCa.publicKey),
+      child,
+      certificate,
+      formatPublicKeyLine(publicKey),
+    );
     await sshd.#untilListening();
     return sshd;
   }
@@ -145,11 +182,16 @@ export class Sshd {
       'HostKeyAlgorithms=ssh-ed25519-cert-v01@openssh.com',
     ].flatMap((option) => ['-o', option]);
     const from = this.#log.length;
-    const target = ['-p', String(this.#port), `${LOGIN}@127.0.0.1`];
+    const target = ['-p', String(this.port), `${LOGIN}@127.0.0.1`];
     const attempt = await run('ssh', ['-F', 'none', '-i', place('key'), ...options, ...target, command]);
     // sshd's last line about a connection may come after ssh has ended.
     await delay(50);
     return { ...attempt, log: this.#log.slice(from) };
+  }
+
+  /** What sshd has said so far. */
+  get log(): string {
+    return this.#log;
   }
 
   async stop(): Promise<void> {
@@ -161,7 +203,7 @@ export class Sshd {
 
   async #untilListening(): Promise<void> {
     for (let attempt = 0; attempt < 200; attempt += 1) {
-      if (await isListening(this.#port)) return;
+      if (await isListening(this.port)) return;
       if (this.#child.exitCode !== null) break;
       await delay(50);
     }

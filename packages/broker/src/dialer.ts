@@ -141,7 +141,8 @@ class SshDialer implements Dialer {
       };
       stop.addEventListener('abort', kill, { once: true });
       const patienceMs = this.#connectTimeoutSeconds() * 1_000 + HELLO_MS;
-      const expected = { host: obtained.host.id, grant: obtained.grant, patienceMs };
+      const isBehindJump = this.#options.proxyJump !== undefined;
+      const expected = { host: obtained.host.id, grant: obtained.grant, isBehindJump, patienceMs };
       const session = await openGateSession(ssh, expected);
       stop.removeEventListener('abort', kill);
       if (stop.aborted) {

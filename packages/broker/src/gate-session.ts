@@ -42,6 +42,7 @@ export interface SshProcess {
 export interface Expected {
   readonly host: string;
   readonly grant: string;
+  readonly isBehindJump: boolean;
   /** How long `hello` may take. */
   readonly patienceMs: number;
 }
@@ -57,7 +58,7 @@ export class NoSession {
   }
 }
 
-/** After `closed` ssh has so long to go by itself. */
+/** After its last word ssh has so long to go by itself. */
 const LEAVE_MS = 5_000;
 
 /** Waits for `hello`. Never rejects; without a session ssh is gone. */
@@ -71,8 +72,7 @@ export async function openGateSession(ssh: SshProcess, expected: Expected): Prom
   try {
     const line = await lines.next();
     if (line === undefined) {
-      leave(ssh);
-      const failure = explainSsh(expected.host, await ssh.ended);
+      const failure = explainSsh(expected.host, await goneOf(ssh), expected.isBehindJump);
       return isLate ? new NoSession(tooLate(expected), false) : new NoSession(failure.error, failure.isBusy);
     }
     const event = parse(line);
@@ -144,8 +144,7 @@ class OpenSession implements GateSession {
       const line = await this.#lines.next();
       if (this.#isOver) return over;
       if (line === undefined) {
-        leave(this.#ssh);
-        this.#over({ how: 'lost', reason: explainEnd(await this.#ssh.ended) });
+        this.#over({ how: 'lost', reason: explainEnd(await goneOf(this.#ssh)) });
         return over;
       }
       const event = parse(line);
@@ -163,8 +162,7 @@ class OpenSession implements GateSession {
     this.#over({ how: 'closed' });
     this.#ssh.stdin.end();
     this.#ssh.stdout.resume();
-    const timer = setTimeout(() => leave(this.#ssh), LEAVE_MS);
-    void this.#ssh.ended.then(() => clearTimeout(timer));
+    void goneOf(this.#ssh);
   }
 
   #over(end: SessionEnd): void {
@@ -178,6 +176,14 @@ async function without(ssh: SshProcess, error: BrokerError, isBusy: boolean): Pr
   leave(ssh);
   await ssh.ended;
   return new NoSession(error, isBusy);
+}
+
+/** ssh has said its last, and goes by itself or is told to. */
+async function goneOf(ssh: SshProcess): Promise<SshEnd> {
+  const timer = setTimeout(() => leave(ssh), LEAVE_MS);
+  const end = await ssh.ended;
+  clearTimeout(timer);
+  return end;
 }
 
 function leave({ child, stdout }: SshProcess): void {

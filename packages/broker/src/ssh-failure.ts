@@ -71,7 +71,7 @@ const BEFORE_LOGIN: readonly Rule[] = [
     say: (host) => `there is no way to the address of ${host} from here: check the address, and the network`,
   },
   {
-    when: /REVOKED HOST KEY|Certificate invalid: .*revoked|is marked as revoked|host key .* revoked/,
+    when: /REVOKED HOST KEY|Certificate invalid: .*revoked|Host key .* revoked by file/,
     code: 'host-key-untrusted',
     say: (host) =>
       `the certificate of ${host} was revoked: nothing was sent; its operator enrols the host anew if it is still ours`,
@@ -124,12 +124,6 @@ const BEFORE_LOGIN: readonly Rule[] = [
       `${host} closes connections before it says anything: too many may be logging in there, or its sshd keeps our address out; try again in a minute`,
     isBusy: true,
   },
-  {
-    when: /stdio forwarding failed|UNKNOWN port 65535|administratively prohibited/,
-    code: 'jump-host',
-    say: (host) =>
-      `there is no way through the jump host to ${host}: the broker's operator checks ssh.proxy_jump, and that the jump host reaches ${host}`,
-  },
 ];
 
 /** Told by the status of the gate, or of what should have become one, after ssh was let in. */
@@ -151,14 +145,21 @@ const AFTER_LOGIN: Readonly<Record<number, Omit<Rule, 'when'>>> = {
   },
 };
 
+/** Of a host behind a jump host nothing was heard yet. */
+const NO_WAY: Omit<Rule, 'when'> = {
+  code: 'jump-host',
+  say: (host) =>
+    `there is no way through the jump host to ${host}: the broker's operator checks ssh.proxy_jump (login, key, known hosts), and that the jump host reaches ${host}`,
+};
+
 /** Why there is no session. `host` is its id. */
-export function explainSsh(host: string, end: SshEnd): SshFailure {
+export function explainSsh(host: string, end: SshEnd, isBehindJump: boolean): SshFailure {
   if (end.error !== undefined) return { error: explainStart(end.error), isBusy: false };
   const cause = new Error(
     `ssh ended with ${end.status ?? end.signal ?? 'nothing'}: ${lastLines(end.stderr)}`,
   );
   const isIn = isLoggedIn(end.stderr);
-  const rule = isIn ? AFTER_LOGIN[end.status ?? -1] : BEFORE_LOGIN.find(({ when }) => when.test(end.stderr));
+  const rule = isIn ? AFTER_LOGIN[end.status ?? -1] : ruleBeforeLogin(end.stderr, isBehindJump);
   if (rule !== undefined) {
     return {
       error: new BrokerError(rule.code, rule.say(host), { cause }),
@@ -177,6 +178,15 @@ export function explainSsh(host: string, end: SshEnd): SshFailure {
         { cause },
       );
   return { error, isBusy: false };
+}
+
+function ruleBeforeLogin(stderr: string, isBehindJump: boolean): Omit<Rule, 'when'> | undefined {
+  const rule = BEFORE_LOGIN.find(({ when }) => when.test(stderr));
+  // What the jump host's ssh says has the same form.
+  const isHeard = /^debug1: (?:Remote protocol version|kex_exchange_identification: banner line) /m.test(
+    stderr,
+  );
+  return isBehindJump && !isHeard ? NO_WAY : rule;
 }
 
 export function explainStart(cause: Error): BrokerError {
