@@ -3,10 +3,10 @@ export { BUILT_IN_PROCEDURES, DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in
 export { createDialer, type Dialer, type DialerOptions, type DialOptions } from './dialer.ts';
 export { BrokerError, type BrokerErrorCode, type BrokerErrorOptions } from './error.ts';
 export type { GateSession, SessionEnd } from './gate-session.ts';
+export { asGitHubFailure } from './github-failure.ts';
 export {
   type HostCommand,
   missingFacts,
-  type PlannedProcedureStep,
   type ProcedurePlan,
   type ProcedureRequest,
   planProcedure,
@@ -22,8 +22,10 @@ export {
   type ProcedureStep,
   type WhenAbsent,
 } from './procedure.ts';
+export { completeFromGitHub } from './procedure-defaults.ts';
 export { proceduresFile, readProcedures } from './procedures-configuration.ts';
 export { advance, type Move } from './run-advance.ts';
+export { createRunGitHub, type Patience, type RunGitHubSettings } from './run-github.ts';
 export type {
   Caller,
   PlannedStep,

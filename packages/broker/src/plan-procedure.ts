@@ -15,7 +15,7 @@ import {
   type ProcedureStep,
   placeholderOf,
 } from './procedure.ts';
-import type { Preparation } from './run-state.ts';
+import type { PlannedStep } from './run-order.ts';
 
 /** A command as the CA lists it for a host. */
 export interface HostCommand {
@@ -38,21 +38,12 @@ export interface ProcedureRequest {
   readonly random?: (length: number) => Buffer;
 }
 
-export interface PlannedProcedureStep {
-  readonly command: string;
-  readonly preparation: Preparation;
-  readonly params: Readonly<Record<string, string>>;
-  readonly secretNames: readonly string[];
-  readonly undo?: { readonly command: string; readonly params: Readonly<Record<string, string>> };
-  readonly timeoutSeconds: number;
-}
-
 export type ProcedurePlan =
   | {
       readonly kind: 'planned';
       /** Every parameter that is not secret, also those that the person left out. */
       readonly params: Readonly<Record<string, string>>;
-      readonly steps: readonly [PlannedProcedureStep, ...PlannedProcedureStep[]];
+      readonly steps: readonly [PlannedStep, ...PlannedStep[]];
       readonly github?: { readonly scope: string; readonly runner: string };
     }
   | {
@@ -164,7 +155,7 @@ interface Surroundings {
   readonly defects: ProcedureDefect[];
 }
 
-function planStep(step: ProcedureStep, around: Surroundings): PlannedProcedureStep {
+function planStep(step: ProcedureStep, around: Surroundings): PlannedStep {
   const { place } = around;
   const command = findCommand(step.command, place, around);
   const params = planValues(step.params, step.secrets, command, `${place}.params`, around);
@@ -184,7 +175,7 @@ function planUndo(
   undo: NonNullable<ProcedureStep['undo']>,
   command: HostCommand | undefined,
   around: Surroundings,
-): NonNullable<PlannedProcedureStep['undo']> {
+): NonNullable<PlannedStep['undo']> {
   const place = `${around.place}.undo`;
   if (command !== undefined && command.undo !== undo.command) {
     around.defects.push({

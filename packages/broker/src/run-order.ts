@@ -74,7 +74,7 @@ export interface RunGitHub {
   /** Throws BrokerError `github-…`. */
   prepare(
     run: StoredRun,
-    what: 'register' | 'drain',
+    what: Exclude<Preparation, 'none'>,
     token: string,
     note: (text: string) => void,
     signal: AbortSignal,

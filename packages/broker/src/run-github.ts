@@ -1,0 +1,333 @@
+/**
+ * GitHub's side of a run (DESIGN.md section 3.8): a registration token at the last moment, a runner taken away before it
+ * is stopped, the look whether it came online, and its removal where the run is taken back. A runner's name was written
+ * down with the run before any of it, so that one whose making nobody heard of is found by name. GitHub's refusal to
+ * delete a busy runner is the one test that no job slips past. What has not our label is never touched.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { type GitHubRunner, parseScope, type RunnerScope, type Runners } from '@beacon/github';
+import { DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in-procedures.ts';
+import { BrokerError } from './error.ts';
+import { asGitHubFailure, isPassing } from './github-failure.ts';
+import { REGISTRATION_SECRET, WAIT_PARAMETER } from './procedure.ts';
+import type { PreparedStep, RunGitHub, StoredRun } from './run-order.ts';
+
+export interface RunGitHubSettings {
+  readonly runners: Runners;
+  /** Where a runner of that name on that host was registered, as far as runs tell. */
+  readonly scopeOf?: (host: string, runner: string) => Promise<string | undefined>;
+  /** How long GitHub is waited for; the gate's own patience is a minute, so those before a step stay below it. */
+  readonly patience?: Partial<Patience>;
+  readonly now: () => Date;
+  /** Rejects when the signal is aborted. */
+  readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+}
+
+export interface Patience {
+  /** That GitHub answers at all before a step. */
+  readonly answerMs: number;
+  /** That a runner that was started is shown online. */
+  readonly onlineMs: number;
+  /** That a runner which is taken back can be deleted. */
+  readonly removeMs: number;
+  /** Between two looks whether something is really gone. */
+  readonly confirmMs: number;
+}
+
+const PATIENCE: Patience = { answerMs: 10_000, onlineMs: 40_000, removeMs: 45_000, confirmMs: 2_000 };
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 8_000;
+
+export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
+  const patience = { ...PATIENCE, ...settings.patience };
+  const clock: Clock = {
+    nowMs: () => settings.now().getTime(),
+    sleep:
+      settings.sleep ?? (async (ms, signal) => void (await delay(ms, undefined, signal ? { signal } : {}))),
+  };
+  const { runners, scopeOf } = settings;
+  const at = (run: StoredRun, token: string, signal?: AbortSignal, note?: (text: string) => void) =>
+    new Place(run, { runners, token, clock, patience, signal, note: note ?? (() => undefined) });
+
+  return {
+    async prepare(run, what, token, note, signal) {
+      const place = at(run, token, signal, note);
+      switch (what) {
+        case 'register':
+          return place.register();
+        case 'drain': {
+          const name = run.steps[run.state.step]?.params['name'] ?? '';
+          await refuseOtherScope(run, name, scopeOf);
+          await place.drain(name, waitOf(run));
+          return { secrets: {} };
+        }
+        case 'online':
+          return place.awaitOnline();
+      }
+    },
+    remove: (run, token) => at(run, token).removeIntended(),
+  };
+}
+
+interface Clock {
+  readonly nowMs: () => number;
+  readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+}
+
+interface Surroundings {
+  readonly runners: Runners;
+  readonly token: string;
+  readonly clock: Clock;
+  readonly patience: Patience;
+  readonly signal: AbortSignal | undefined;
+  readonly note: (text: string) => void;
+}
+
+/** One run's place at GitHub. */
+class Place {
+  readonly #run: StoredRun;
+  readonly #scope: RunnerScope;
+  readonly #where: string;
+  readonly #intended: string;
+  readonly #around: Surroundings;
+
+  constructor(run: StoredRun, around: Surroundings) {
+    if (run.github === undefined)
+      throw new BrokerError('internal', 'a run without a place at GitHub asks for something there');
+    this.#run = run;
+    this.#around = around;
+    this.#where = run.github.scope;
+    this.#intended = run.github.runner;
+    try {
+      this.#scope = parseScope(run.github.scope);
+    } catch (error) {
+      throw asGitHubFailure(error);
+    }
+  }
+
+  async register(): Promise<PreparedStep> {
+    const name = this.#intended;
+    const there = await this.#find(name);
+    if (there !== undefined) await this.#removeOwnLeftover(there);
+    const { runners, token, note, patience } = this.#around;
+    const made = await this.#ask(() => runners.registrationToken(token, this.#scope), patience.answerMs);
+    note(`GitHub gave a registration token for ${this.#where}, until ${made.expiresAt.toISOString()}`);
+    return { secrets: { [REGISTRATION_SECRET]: made.token } };
+  }
+
+  /** The name is taken: only by what an attempt of this very run has left may it be freed. */
+  async #removeOwnLeftover(there: GitHubRunner): Promise<void> {
+    const isRepeated = this.#run.state.attempt > 1 || this.#run.retryOf !== undefined;
+    if (!isRepeated || !isOurs(there) || there.status === 'online' || there.busy) {
+      throw new BrokerError(
+        'github-conflict',
+        `${this.#where} has a runner ${describe(there)} already: give another name, or retire that one first`,
+      );
+    }
+    this.#around.note(`an attempt before has left ${describe(there)} at GitHub: it is removed`);
+    await this.#removeUntil(there, this.#around.patience.answerMs, () => {
+      throw this.#stillBusy(there, 'Nothing was registered. Give another name');
+    });
+  }
+
+  async drain(name: string, waitMs: number): Promise<void> {
+    const { note } = this.#around;
+    const there = await this.#findTwice(name);
+    if (there === undefined) {
+      note(`GitHub has no runner ${name} at ${this.#where} any more: it gives it no jobs`);
+      return;
+    }
+    this.#refuseForeign(there);
+    let isSaid = false;
+    await this.#removeUntil(
+      there,
+      waitMs,
+      () => {
+        throw this.#stillBusy(
+          there,
+          `Nothing was changed. Try again when the job has ended (${WAIT_PARAMETER} waits up to 40 s), or cancel the job at GitHub; the command runner.stop, asked for by itself, cancels it and stops the runner at once`,
+        );
+      },
+      (leftMs) => {
+        const what =
+          there.status === 'offline'
+            ? 'is offline and has a job that never ended: cancel that job at GitHub'
+            : 'has a job, which goes on';
+        const seconds = Math.ceil(leftMs / 1_000);
+        note(
+          isSaid
+            ? `${name} still has a job; ${seconds} s more`
+            : `${name} ${what}; it is waited for, ${seconds} s at most`,
+        );
+        isSaid = true;
+      },
+    );
+    note(`GitHub has let go of ${describe(there)}: it was idle, and gets no more jobs`);
+  }
+
+  async awaitOnline(): Promise<PreparedStep> {
+    const { clock, patience, note, signal } = this.#around;
+    const name = this.#intended;
+    const deadline = clock.nowMs() + patience.onlineMs;
+    let seen: GitHubRunner | undefined;
+    let unasked: BrokerError | undefined;
+    let absences = 0;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
+      try {
+        seen = await this.#look(seen, name);
+        unasked = undefined;
+        absences = seen === undefined ? absences + 1 : 0;
+      } catch (error) {
+        if (!(error instanceof BrokerError) || !isPassing(error)) throw error;
+        unasked = error;
+      }
+      if (unasked === undefined && seen?.status === 'online') {
+        note(`GitHub shows ${describe(seen)}${seen.busy ? ', with a job already' : ', waiting for jobs'}`);
+        return { secrets: {}, runnerId: seen.id };
+      }
+      if (absences > 1 && this.#isForOneJob()) {
+        note(`GitHub lists ${name} no more: its one job came at once and is done, or was cancelled`);
+        return { secrets: {} };
+      }
+      if (clock.nowMs() + pause > deadline) break;
+      await clock.sleep(pause, signal);
+    }
+    if (unasked !== undefined) {
+      note(`the runner runs; whether GitHub shows it online could not be asked: ${unasked.message}`);
+      return seen === undefined ? { secrets: {} } : { secrets: {}, runnerId: seen.id };
+    }
+    const seconds = Math.round(patience.onlineMs / 1_000);
+    throw new BrokerError(
+      'github-unavailable',
+      `${name} was started, and GitHub has not shown it online at ${this.#where} within ${seconds} s, so it is taken back: look whether the host reaches GitHub, whether its clock is right, and at githubstatus.com`,
+    );
+  }
+
+  async removeIntended(): Promise<void> {
+    // Of what was being made when the host was stopped a first look may not know yet.
+    const there = await this.#findTwice(this.#intended);
+    if (there === undefined) return;
+    this.#refuseForeign(there);
+    await this.#removeUntil(there, this.#around.patience.removeMs, () => {
+      throw this.#stillBusy(
+        there,
+        `It was left there. When its job has ended, delete it: ${this.#where}, Settings, Actions, Runners; GitHub does so by itself after 14 days, after one for a single job`,
+      );
+    });
+  }
+
+  /** Until it is gone, and GitHub says so when asked for it alone. */
+  async #removeUntil(
+    there: GitHubRunner,
+    patienceMs: number,
+    tooLong: () => never,
+    onBusy: (leftMs: number) => void = () => undefined,
+  ): Promise<void> {
+    const { runners, token, clock, signal, patience } = this.#around;
+    const deadline = clock.nowMs() + patienceMs;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
+      // A reply that was lost is asked for again: what is gone is gone.
+      const said = await this.#ask(() => runners.remove(token, this.#scope, there.id), patience.answerMs);
+      if (said !== 'busy') break;
+      const left = deadline - clock.nowMs();
+      if (left <= 0) tooLong();
+      onBusy(left);
+      await clock.sleep(Math.min(pause, left), signal);
+    }
+    const after = clock.nowMs() + patience.answerMs;
+    while (
+      (await this.#ask(() => runners.get(token, this.#scope, there.id), patience.answerMs)) !== undefined
+    ) {
+      if (clock.nowMs() > after)
+        throw new BrokerError(
+          'github-unavailable',
+          `GitHub has said that ${describe(there)} is deleted, and lists it still: try again in a minute`,
+        );
+      await clock.sleep(FIRST_PAUSE_MS, signal);
+    }
+  }
+
+  #find(name: string): Promise<GitHubRunner | undefined> {
+    const { runners, token, patience } = this.#around;
+    return this.#ask(() => runners.findByName(token, this.#scope, name), patience.answerMs);
+  }
+
+  /** That nothing is there is believed the second time. */
+  async #findTwice(name: string): Promise<GitHubRunner | undefined> {
+    const { clock, patience, signal } = this.#around;
+    const first = await this.#find(name);
+    if (first !== undefined) return first;
+    await clock.sleep(patience.confirmMs, signal);
+    return this.#find(name);
+  }
+
+  #look(seen: GitHubRunner | undefined, name: string): Promise<GitHubRunner | undefined> {
+    const { runners, token } = this.#around;
+    return this.#ask(
+      () =>
+        seen === undefined
+          ? runners.findByName(token, this.#scope, name)
+          : runners.get(token, this.#scope, seen.id),
+      0,
+    );
+  }
+
+  /** Asks again while GitHub gives no answer and there is time. */
+  async #ask<T>(work: () => Promise<T>, patienceMs: number): Promise<T> {
+    const { clock, signal } = this.#around;
+    const deadline = clock.nowMs() + patienceMs;
+    for (let pause = FIRST_PAUSE_MS; ; pause *= 2) {
+      signal?.throwIfAborted();
+      try {
+        return await work();
+      } catch (error) {
+        const failure = asGitHubFailure(error);
+        const wait = failure instanceof BrokerError ? (failure.retryAfterMs ?? pause) : pause;
+        if (!isPassing(failure) || clock.nowMs() + wait > deadline) throw failure;
+        await clock.sleep(wait, signal);
+      }
+    }
+  }
+
+  #refuseForeign(there: GitHubRunner): void {
+    if (isOurs(there)) return;
+    throw new BrokerError(
+      'github-conflict',
+      `the runner ${describe(there)} at ${this.#where} has not the label ${OUR_LABEL}, so it is not Beacon's to remove: delete it there yourself`,
+    );
+  }
+
+  #stillBusy(there: GitHubRunner, remedy: string): BrokerError {
+    return new BrokerError('github-busy', `${describe(there)} at ${this.#where} still has a job. ${remedy}.`);
+  }
+
+  #isForOneJob(): boolean {
+    return this.#run.steps.some(({ params }) => params['mode'] === 'one-job');
+  }
+}
+
+function isOurs({ labels }: GitHubRunner): boolean {
+  return labels.some((label) => label.toLowerCase() === OUR_LABEL);
+}
+
+function describe({ name, id, status }: GitHubRunner): string {
+  return `${name} (id ${id}, ${status})`;
+}
+
+/** A name that is not at this scope is taken for gone; so the scope had better be the one where it is. */
+async function refuseOtherScope(
+  run: StoredRun,
+  name: string,
+  scopeOf: RunGitHubSettings['scopeOf'],
+): Promise<void> {
+  const known = await scopeOf?.(run.host, name);
+  if (known === undefined || known.toLowerCase() === run.github?.scope.toLowerCase()) return;
+  throw new BrokerError(
+    'github-refused',
+    `${name} on ${run.host} was registered at ${known}, not at ${run.github?.scope}: say scope=${known}`,
+  );
+}
+
+function waitOf({ params }: StoredRun): number {
+  return Number(params[WAIT_PARAMETER] ?? DEFAULT_WAIT_SECONDS) * 1_000;
+}
