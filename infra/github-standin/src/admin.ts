@@ -1,11 +1,15 @@
 /**
  * The stand-in's own door, for a script that changes its state over HTTP: `POST /_standin/<action>` with one JSON
- * object. GitHub has nothing like it. Anybody who reaches the port may use it.
+ * object; `GET /_standin` names the actions, `GET /_standin/state` and `GET /_standin/runners` show what is there. GitHub
+ * has nothing like it. Anybody who reaches the port may use it.
  */
 import { json, type Response, Router } from 'express';
 import { StandinError } from './error.ts';
 import type { Fault } from './fault.ts';
-import { RUNNER_ORDERS, type RunnerScope } from './runner-state.ts';
+import { FAULT_ENDPOINTS, FAULT_MODES, namedFault } from './fault-mode.ts';
+import { ARCHITECTURES } from './runner-archive.ts';
+import { describeRunner } from './runner-rest.ts';
+import { CHECKSUMS, RUNNER_ORDERS, type RunnerScope } from './runner-state.ts';
 import type { StandinState } from './state.ts';
 
 type Fields = Record<string, unknown>;
@@ -44,6 +48,43 @@ const actions: Record<string, (state: StandinState, fields: Fields) => unknown> 
     }
     state.runners.order(number(f, 'runner'), order);
   },
+  'add-runner': (state, f) => {
+    const { scope, labels } = job(f);
+    const version = state.runners.versions.at(-1) ?? '0.0.0';
+    const wanted = { name: text(f, 'name'), labels, group: undefined, version };
+    return state.runners.register(scope, {
+      ...wanted,
+      hasDefaultLabels: true,
+      isEphemeral: f['ephemeral'] === true,
+    }).id;
+  },
+  'remove-runner': (state, f) => state.runners.remove(number(f, 'runner')),
+  'add-version': (state, f) => void state.runners.versions.push(text(f, 'version')),
+  'deprecate-version': (state, f) => void state.runners.deprecated.add(text(f, 'version')),
+  'set-downloads': (state, f) => {
+    const { offer } = state.runners;
+    const { checksums = offer.checksums, architectures = offer.architectures } = f;
+    const words = CHECKSUMS.find((one) => one === checksums);
+    const offered = ARCHITECTURES.filter(
+      (one) => Array.isArray(architectures) && architectures.includes(one),
+    );
+    if (words === undefined || offered.length === 0) {
+      throw new StandinError(
+        'configuration',
+        `checksums is one of ${CHECKSUMS.join(', ')}; architectures are of ${ARCHITECTURES.join(', ')}`,
+      );
+    }
+    Object.assign(offer, { checksums: words, architectures: offered });
+  },
+  'fault-mode': (state, f) =>
+    state.fault(
+      namedFault({
+        endpoint: text(f, 'endpoint'),
+        mode: text(f, 'mode'),
+        ...(f['times'] === undefined ? {} : { times: number(f, 'times') }),
+        ...(f['seconds'] === undefined ? {} : { seconds: number(f, 'seconds') }),
+      }),
+    ),
   // The body is trusted to be a Fault: only the developer who started the stand-in writes it.
   fault: (state, f) => state.fault(f as unknown as Fault),
   'clear-faults': (state) => state.clearFaults(),
@@ -72,6 +113,25 @@ export function adminRoutes(state: StandinState): Router {
       requests: state.requests,
     });
   });
+  router.get('/_standin', (_request, response) => {
+    response.json({
+      actions: Object.keys(actions),
+      fault_endpoints: FAULT_ENDPOINTS,
+      fault_modes: FAULT_MODES,
+      runner_orders: RUNNER_ORDERS,
+    });
+  });
+  router.get('/_standin/runners', (_request, response) => {
+    const runners = [...state.runners.runners.values()].map((runner) => ({
+      scope: scopeName(state, runner.scope),
+      ...describeRunner(state, runner),
+      labels: runner.labels.map(({ name }) => name),
+    }));
+    const jobs = state.runners.jobs.map(({ id, name, scope, state: at, runner, exit }) => ({
+      ...{ id, name, scope: scopeName(state, scope), state: at, runner: runner ?? null, exit: exit ?? null },
+    }));
+    response.json({ runners, jobs });
+  });
   router.post('/_standin/:action', json(), (request, response) => {
     const action = actions[String(request.params['action'])];
     const body: unknown = request.body;
@@ -86,6 +146,12 @@ export function adminRoutes(state: StandinState): Router {
     }
   });
   return router;
+}
+
+function scopeName(state: StandinState, scope: RunnerScope): string {
+  const repository = scope.kind === 'repository' ? state.runners.repositories.get(scope.id) : undefined;
+  const { login } = state.organization(repository?.owner ?? scope.id);
+  return repository === undefined ? login : `${login}/${repository.name}`;
 }
 
 function tell(response: Response, status: number, message: string): void {

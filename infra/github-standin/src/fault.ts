@@ -35,8 +35,11 @@ export type FaultEffect =
 export interface Fault {
   /** Any method when absent. */
   readonly method?: string;
-  /** A path without `/api/v3` and query; a `*` at its end stands for anything. */
-  readonly path: string;
+  /**
+   * A path, or several, without `/api/v3` and query. A `*` at its end stands for anything, elsewhere for one part, and
+   * `{id}` for a number.
+   */
+  readonly path: string | readonly string[];
   readonly effect: FaultEffect;
   /** How often it strikes; for ever when absent. */
   readonly times?: number;
@@ -59,12 +62,21 @@ export class FaultTable {
       ({ fault, left }) =>
         left > 0 &&
         (fault.method ?? method) === method &&
-        (fault.path.endsWith('*') ? path.startsWith(fault.path.slice(0, -1)) : path === fault.path),
+        [fault.path].flat().some((pattern) => isLike(pattern, path)),
     );
     if (hit === undefined) return undefined;
     hit.left -= 1;
     return hit.fault.effect;
   }
+}
+
+function isLike(pattern: string, path: string): boolean {
+  const parts = pattern.replace(/\*$/, '').split(/(\*|\{id\})/);
+  const source = parts.map((part) => {
+    if (part === '*') return '[^/]+';
+    return part === '{id}' ? '[0-9]+' : part.replaceAll(/[^A-Za-z0-9/_-]/g, '\\$&');
+  });
+  return new RegExp(`^${source.join('')}${pattern.endsWith('*') ? '.*' : ''}$`).test(path);
 }
 
 /** Express middleware that lets the table strike; `pathOf` takes the prefix of GitHub Enterprise Server off. */

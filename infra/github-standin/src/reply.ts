@@ -32,11 +32,10 @@ export function refuseForSso(response: Response, webUrl: string, organization: s
   refuse(response, 403, 'Resource protected by organization SAML enforcement.');
 }
 
-/** Cuts `rows` to the page asked for, sets `Link`, and wraps the rows with `wrap`, if given. */
+/** Cuts `rows` to the page asked for, sets `Link` (to where the caller asked), and wraps the rows with `wrap`, if given. */
 export function replyPage(
   request: Request,
   response: Response,
-  apiUrl: string,
   rows: readonly unknown[],
   wrap: (rows: readonly unknown[]) => unknown = (page) => page,
 ): void {
@@ -44,7 +43,7 @@ export function replyPage(
   const page = positive(request.query['page'], 1);
   const last = Math.max(1, Math.ceil(rows.length / perPage));
   const link = (number: number, relation: string) => {
-    const url = new URL(`${apiUrl}${request.path}`);
+    const url = new URL(`http://${request.get('host')}${request.baseUrl}${request.path}`);
     for (const [name, value] of Object.entries(request.query)) {
       if (typeof value === 'string') url.searchParams.set(name, value);
     }

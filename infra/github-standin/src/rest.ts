@@ -10,7 +10,6 @@ import type { Installation, Organization, Person, StandinState, Team, Token } fr
 type Handler = (request: Request, response: Response, token: Token) => void;
 
 export interface Addresses {
-  readonly apiUrl: string;
   readonly webUrl: string;
 }
 
@@ -18,7 +17,7 @@ export function restRoutes(state: StandinState, addresses: () => Addresses): Rou
   const router = Router();
   const withToken = (handler: Handler) => requireToken(state, handler);
   const page = (request: Request, response: Response, rows: readonly unknown[]) =>
-    replyPage(request, response, addresses().apiUrl, rows);
+    replyPage(request, response, rows);
 
   router.get(
     '/user',
@@ -146,7 +145,7 @@ export function restRoutes(state: StandinState, addresses: () => Addresses): Rou
           },
         ];
       });
-      replyPage(request, response, addresses().apiUrl, rows, (installations) => ({
+      replyPage(request, response, rows, (installations) => ({
         total_count: rows.length,
         installations,
       }));

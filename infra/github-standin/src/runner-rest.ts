@@ -6,11 +6,12 @@
  * Order of refusal, as documented: 404 where the token does not see the place, 403 where the app lacks the permission
  * (named in `x-accepted-github-permissions`) or the person does not administer it, 422 for a body, 409 for a name.
  */
+import { createHash } from 'node:crypto';
 import { json, type Request, type RequestHandler, type Response, Router } from 'express';
 import { StandinError } from './error.ts';
 import { refuse, refuseForSso, reply, replyPage } from './reply.ts';
 import { type Addresses, organizationSummary, requireToken } from './rest.ts';
-import { ARCHITECTURES, archiveName, runnerArchive } from './runner-archive.ts';
+import { archiveName, runnerArchive } from './runner-archive.ts';
 import { DEFAULT_GROUP, type Repository, type Runner, type RunnerScope } from './runner-state.ts';
 import type { Organization, StandinState, Token } from './state.ts';
 
@@ -54,8 +55,7 @@ export function runnerRoutes(state: StandinState, addresses: () => Addresses): R
         replyPage(
           request,
           response,
-          addresses().apiUrl,
-          rows.map((runner) => describe(state, runner)),
+          rows.map((runner) => describeRunner(state, runner)),
           wrap,
         );
       }),
@@ -68,7 +68,7 @@ export function runnerRoutes(state: StandinState, addresses: () => Addresses): R
         const made = registerJit(state, request, response, scope);
         if (made === undefined) return;
         response.status(201).json({
-          runner: describe(state, made),
+          runner: describeRunner(state, made),
           encoded_jit_config: jitConfig(made, addresses().webUrl),
         });
       }),
@@ -83,7 +83,7 @@ export function runnerRoutes(state: StandinState, addresses: () => Addresses): R
 
     router.get(
       `${base}/runners/:id`,
-      one((request, response, runner) => reply(request, response, describe(state, runner))),
+      one((request, response, runner) => reply(request, response, describeRunner(state, runner))),
     );
 
     router.delete(
@@ -112,7 +112,7 @@ export function runnerRoutes(state: StandinState, addresses: () => Addresses): R
           .filter(({ organization }) => organization === scope.id)
           .map(({ id, name }) => ({ id, name, visibility: 'all', default: false })),
       ];
-      replyPage(request, response, addresses().apiUrl, rows, (page) => ({
+      replyPage(request, response, rows, (page) => ({
         total_count: rows.length,
         runner_groups: page,
       }));
@@ -142,7 +142,7 @@ export function runnerRoutes(state: StandinState, addresses: () => Addresses): R
         .filter(({ owner }) => owner === organization.id)
         .filter((repository) => isSeen(state, repository, token.person))
         .map((repository) => describeRepository(state, repository, token.person));
-      replyPage(request, response, addresses().apiUrl, rows, (repositories) => ({
+      replyPage(request, response, rows, (repositories) => ({
         total_count: rows.length,
         repositories,
       }));
@@ -230,7 +230,8 @@ function describeRepository(state: StandinState, repository: Repository, person:
   };
 }
 
-function describe(state: StandinState, runner: Runner): unknown {
+/** As GitHub shows it. */
+export function describeRunner(state: StandinState, runner: Runner): Record<string, unknown> {
   return {
     id: runner.id,
     name: runner.name,
@@ -334,14 +335,18 @@ function newestVersion(state: StandinState): string {
 
 function downloads(state: StandinState, webUrl: string): unknown[] {
   const version = newestVersion(state);
-  return ARCHITECTURES.map((architecture) => {
+  const { checksums, architectures } = state.runners.offer;
+  return architectures.map((architecture) => {
     const filename = archiveName(version, architecture);
+    const wrong = createHash('sha256').update(filename).digest('hex');
     return {
       os: 'linux',
       architecture,
       download_url: `${webUrl}/actions/runner/releases/download/v${version}/${filename}`,
       filename,
-      sha256_checksum: runnerArchive(version, architecture).sha256,
+      ...(checksums === 'missing'
+        ? {}
+        : { sha256_checksum: checksums === 'wrong' ? wrong : runnerArchive(version, architecture).sha256 }),
     };
   });
 }

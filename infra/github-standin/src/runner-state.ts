@@ -5,6 +5,7 @@
  */
 import { StandinError } from './error.ts';
 import { randomText } from './random-text.ts';
+import { ARCHITECTURES, type RunnerArchitecture } from './runner-archive.ts';
 
 export type RepositoryRole = 'admin' | 'write' | 'read';
 
@@ -86,6 +87,9 @@ export interface NewRunner {
   readonly version: string;
 }
 
+export const CHECKSUMS = ['given', 'missing', 'wrong'] as const;
+export type Checksums = (typeof CHECKSUMS)[number];
+
 export const DEFAULT_GROUP = 1;
 const HOUR_MS = 60 * 60 * 1000;
 /** A runner that was not heard for so long counts as offline. */
@@ -107,6 +111,11 @@ export class RunnerState {
   /** Newest last; what is in `deprecated` is sent away. */
   readonly versions: string[] = ['2.335.1', '2.336.0'];
   readonly deprecated = new Set<string>();
+  /** What the downloads list says: without digests in `missing`, with another file's in `wrong`. */
+  readonly offer: { checksums: Checksums; architectures: readonly RunnerArchitecture[] } = {
+    checksums: 'given',
+    architectures: ARCHITECTURES,
+  };
   readonly #around: RunnerSurroundings;
   readonly #waiting = new Set<() => void>();
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { runnerArchive, type Standin, startStandin } from '../src/index.ts';
+import { namedFault, runnerArchive, type Standin, startStandin } from '../src/index.ts';
 
 const configuration = {
   apps: [{ client_id: 'Iv1', client_secret: 'standin-secret', callback_urls: ['http://127.0.0.1:1/cb'] }],
@@ -301,5 +301,115 @@ describe('faults', () => {
     });
     await expect(mona('DELETE', `${SITE}/${id}`)).rejects.toThrow();
     expect(await statusOf(mona('DELETE', `${SITE}/${id}`))).toBe(404);
+  });
+});
+
+describe('faults by name', () => {
+  it.each(['403', '404', '409', '422', '429', '503'])(
+    'answer %s at each place, and nowhere else',
+    async (mode) => {
+      standin.state.fault(namedFault({ endpoint: 'remove-runner', mode, times: 2 }));
+      const { id } = add('one');
+      expect(await statusOf(mona('DELETE', `${SITE}/${id}`))).toBe(Number(mode));
+      expect(await statusOf(mona('DELETE', `${ACME}/${id}`))).toBe(Number(mode));
+      expect(await statusOf(mona('GET', `${SITE}/${id}`))).toBe(200);
+      expect(await statusOf(mona('DELETE', `${SITE}/${id}`))).toBe(204);
+    },
+  );
+
+  it('tell one endpoint from another', async () => {
+    standin.state.fault(namedFault({ endpoint: 'show-runner', mode: '503' }));
+    expect(await statusOf(mona('GET', `${SITE}/downloads`))).toBe(200);
+    expect(await statusOf(mona('GET', SITE))).toBe(200);
+    const refused = await mona('GET', `${SITE}/1`);
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '30']);
+  });
+
+  it('are not made up', () => {
+    for (const given of [
+      { endpoint: 'anything', mode: '503' },
+      { endpoint: 'downloads', mode: '504' },
+    ]) {
+      expect(() => namedFault(given)).toThrow(expect.objectContaining({ code: 'configuration' }));
+    }
+  });
+});
+
+describe('its own door', () => {
+  const tell = async (action: string, body: object) =>
+    (await fetch(`${standin.url}/_standin/${action}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })) as Response;
+
+  it('lists runners with their place and state', async () => {
+    const { result } = await bodyOf<{ result: number }>(
+      tell('add-runner', { repository: 5, name: 'orphan', labels: ['beacon'] }),
+    );
+    standin.state.runners.openSession(add('alive'));
+    expect(await bodyOf(fetch(`${standin.url}/_standin/runners`))).toMatchObject({
+      runners: [
+        { scope: 'acme/site', id: result, name: 'orphan', status: 'offline', busy: false },
+        {
+          scope: 'acme/site',
+          name: 'alive',
+          status: 'online',
+          labels: ['self-hosted', 'Linux', 'X64', 'beacon'],
+        },
+      ],
+      jobs: [],
+    });
+    expect(await bodyOf(tell('remove-runner', { runner: result }))).toEqual({ ok: true, result: true });
+    expect(standin.state.runners.runners.size).toBe(1);
+  });
+
+  it('offers other programs: fewer architectures, no digest, a wrong one, a newer version', async () => {
+    type Row = { architecture: string; filename: string; sha256_checksum?: string };
+    const rows = async () => (await (await mona('GET', `${SITE}/downloads`)).json()) as Row[];
+    await tell('set-downloads', { architectures: ['x64', 'arm64'], checksums: 'missing' });
+    expect((await rows()).map((row) => [row.architecture, row.sha256_checksum])).toEqual([
+      ['x64', undefined],
+      ['arm64', undefined],
+    ]);
+    await tell('set-downloads', { checksums: 'wrong' });
+    const [x64] = await rows();
+    expect(x64?.sha256_checksum).toMatch(/^[0-9a-f]{64}$/);
+    expect(x64?.sha256_checksum).not.toBe(runnerArchive('2.336.0', 'x64').sha256);
+    await tell('add-version', { version: '2.337.0' });
+    expect((await rows())[0]?.filename).toBe('actions-runner-linux-x64-2.337.0.tar.gz');
+    expect(await statusOf(tell('set-downloads', { checksums: 'some' }))).toBe(400);
+  });
+
+  it('switches faults on and off, and names what it knows', async () => {
+    expect(await bodyOf(fetch(`${standin.url}/_standin`))).toMatchObject({
+      actions: expect.arrayContaining(['fault-mode', 'clear-faults']),
+      fault_endpoints: expect.arrayContaining(['registration-token']),
+      fault_modes: expect.arrayContaining(['slow', 'lost-reply']),
+    });
+    await tell('fault-mode', { endpoint: 'registration-token', mode: '409' });
+    expect(await statusOf(mona('POST', `${ACME}/registration-token`))).toBe(409);
+    await tell('clear-faults', {});
+    expect(await statusOf(mona('POST', `${ACME}/registration-token`))).toBe(201);
+    expect(await statusOf(tell('fault-mode', { endpoint: 'x', mode: '409' }))).toBe(400);
+  });
+
+  it('is the same on loopback where it listens on another address, with links to where one asked', async () => {
+    const other = await startStandin({ configuration, host: '127.0.0.2' });
+    try {
+      const { token } = other.state.mintToken({ clientId: 'Iv1', person: 1 });
+      for (const url of [other.url, other.loopbackUrl]) {
+        const answer = await fetch(`${url}/api/v3/user/installations/9/repositories`, {
+          headers: { authorization: `bearer ${token}` },
+        });
+        expect(answer.status).toBe(404);
+        const page = await fetch(`${url}/api/v3/orgs/acme/actions/runner-groups?per_page=1`, {
+          headers: { authorization: `bearer ${token}` },
+        });
+        expect(page.headers.get('link')).toContain(`<${url}/api/v3/orgs/acme/actions/runner-groups?`);
+      }
+    } finally {
+      await other.close();
+    }
   });
 });

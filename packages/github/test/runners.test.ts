@@ -233,6 +233,34 @@ describe('where a person may add runners', () => {
     expect((await runners.places(mint()))[0]?.reason).toMatch(/suspended at acme/);
   });
 
+  it('is in what the person owns too; what no token of an app can manage is left out', async () => {
+    const permissions = { administration: 'write' };
+    const reply = (path: string, body: unknown) =>
+      standin.state.fault({ path, effect: { kind: 'answer', status: 200, body } });
+    reply('/user/installations', {
+      total_count: 2,
+      installations: [
+        { id: 8, account: { slug: 'big' }, target_type: 'Enterprise', permissions: {} },
+        { id: 9, account: { login: 'mona' }, target_type: 'User', permissions, suspended_at: null },
+      ],
+    });
+    reply('/user/installations/9/repositories', {
+      total_count: 2,
+      repositories: [
+        { full_name: 'mona/site', private: false, permissions: { admin: true } },
+        { full_name: 'mona_acme/site', private: true, permissions: { admin: true } },
+      ],
+    });
+    expect(await runners.places(mint())).toEqual([
+      { scope: 'mona/site', kind: 'repository', isPublic: true, mayAdd: true },
+      expect.objectContaining({
+        scope: 'mona_acme/site',
+        mayAdd: false,
+        reason: expect.stringMatching(/no repository of such a name/),
+      }),
+    ]);
+  });
+
   it('says so where single sign-on hides it', async () => {
     standin.state.setSso(42, true);
     expect(await runners.places(mint())).toMatchObject([
