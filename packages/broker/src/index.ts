@@ -51,4 +51,15 @@ export {
   type StepPlan,
   type StepState,
 } from './run-state.ts';
+export {
+  ABSENCE_MS,
+  type HostRunner,
+  joinRunners,
+  type MadeRunner,
+  OUTDATED_AFTER_MS,
+  type RunnerCondition,
+  type RunnerFinding,
+  type RunnerLook,
+  readRunnerList,
+} from './runner-state.ts';
 export type { JumpHost } from './ssh-arguments.ts';

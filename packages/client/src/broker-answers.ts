@@ -93,10 +93,20 @@ export interface Runner {
         readonly labels: readonly string[];
       }
     | undefined;
-  readonly finding: 'in-order' | 'unknown-at-github' | 'unknown-here' | 'offline' | 'left';
+  readonly finding: (typeof FINDINGS)[number];
   readonly detail: string | undefined;
 }
 
+const FINDINGS = [
+  'idle',
+  'busy',
+  'offline',
+  'zombie-busy',
+  'outdated',
+  'orphan-at-github',
+  'orphan-on-host',
+  'unconfirmed',
+] as const;
 const CHAINS = ['broker', 'ca', 'host'] as const;
 const ALLOWED = ['yes', 'no', 'depends'] as const;
 
@@ -180,7 +190,7 @@ export function readRunner(runner: Answer): Runner {
             busy: github.boolean('busy'),
             labels: github.texts('labels', 300),
           },
-    finding: runner.word('finding', ['in-order', 'unknown-at-github', 'unknown-here', 'offline', 'left']),
+    finding: runner.word('finding', FINDINGS),
     detail: runner.optionalText('detail', 2000),
   };
 }

@@ -31,6 +31,22 @@ export const placeList = z.strictObject({ places: z.array(place) }).meta({ id: '
 
 export const runnerQuery = z.strictObject({ host: hostId, scope: runnerScope });
 
+export const RUNNER_FINDINGS = [
+  'idle',
+  'busy',
+  'offline',
+  /** Offline, and GitHub has it over a job that never ended. */
+  'zombie-busy',
+  /** Below GitHub's newest version, after which it is given no jobs some day. */
+  'outdated',
+  /** GitHub has it and its host has not. */
+  'orphan-at-github',
+  /** A host has it and GitHub has not. */
+  'orphan-on-host',
+  /** Missing at GitHub, and not long enough to believe it. */
+  'unconfirmed',
+] as const;
+
 export const runner = z
   .strictObject({
     name: z.string(),
@@ -49,8 +65,8 @@ export const runner = z
       .optional()
       .meta({ description: 'as GitHub sees it; absent: GitHub does not know it' }),
     finding: z
-      .enum(['in-order', 'unknown-at-github', 'unknown-here', 'offline', 'left'])
-      .meta({ description: 'what does not match' }),
+      .enum(RUNNER_FINDINGS)
+      .meta({ description: 'how it really is, of what GitHub lists, what hosts say and what runs made' }),
     detail: z.string().optional().meta({ description: 'what to do about it' }),
   })
   .meta({ id: 'Runner' });
