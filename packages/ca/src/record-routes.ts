@@ -20,13 +20,14 @@ export function recordRoutes(ca: Ca, options: RecordRouteOptions): readonly Rout
     defineRoute({
       method: 'GET',
       path: '/v1/records',
-      summary: "Records in order, as their exact lines: one's own, or all with ca.records",
+      summary:
+        "Records in order, as their exact lines: one's own, those of one's own grant, or all with ca.records",
       tag: 'records',
       access: 'read',
       request: { query: recordQuery },
       responses: { 200: { description: 'records', schema: recordList } },
       handle: async ({ query, caller, request }) => {
-        const own = query.person === caller.person;
+        const own = query.person === caller.person || (await isOwnGrant(ca, query.grant, caller.person));
         if (!own) await requireAuthority(ca, caller, 'ca.records', request.ip);
         const records = await ca.records.list(ca.store, {
           after: query.after,
@@ -73,6 +74,13 @@ export function recordRoutes(ca: Ca, options: RecordRouteOptions): readonly Rout
       },
     }),
   ];
+}
+
+/** Whether a certificate was recorded for that grant and this person: rows are forgotten one day, records are not. */
+async function isOwnGrant(ca: Ca, grant: string | undefined, person: string): Promise<boolean> {
+  if (grant === undefined) return false;
+  const [issued] = await ca.records.list(ca.store, { grant, kind: 'certificate', limit: 1 });
+  return issued?.fields.person === person;
 }
 
 async function head(ca: Ca): Promise<{ seq: number; hash: string }> {

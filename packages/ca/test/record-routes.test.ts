@@ -69,6 +69,21 @@ describe('records', () => {
     });
   });
 
+  test('of a grant are shown to its person, whatever else is asked, and to no other', async () => {
+    const kim = await ca.login('kim');
+    const grant = (await ca.sign(lin)).body['grant'];
+    const reason = { v: 1, by: 'grant', value: grant, reason: 'laptop lost' };
+    expect((await ca.ask(ada, 'POST', '/v1/revocations', reason)).status).toBe(200);
+    const own = await records(lin, `?grant=${grant}`);
+    expect(own.body['records'].map((line: string) => parseRecord(line).grant)).toEqual(
+      Array(own.body['records'].length).fill(grant),
+    );
+    expect(own.body['records'].length).toBeGreaterThanOrEqual(1);
+    expect((await records(lin, `?grant=${grant}&host=web-01`)).status).toBe(200);
+    for (const query of [`?grant=${grant}`, `?grant=${'0'.repeat(26)}`, `?grant=${grant}&person=github:102`])
+      expect(refusal(await records(kim, query))).toEqual({ status: 403, code: 'policy-denied' });
+  });
+
   test.each([
     'after=-1',
     'after=x',
