@@ -50,6 +50,12 @@ export async function findHost(ca: Ca, id: string, store: Readable = ca.store): 
   return verifiedHost(ca, row, store);
 }
 
+/** Why nothing is issued for the host, if so. */
+export function hostRefusal({ id, state }: Pick<Host, 'id' | 'state'>): CaError | undefined {
+  if (state === 'enabled') return undefined;
+  return new CaError('host-disabled', `the host ${id} is disabled: ask an administrator`);
+}
+
 /** Rows verified at once: a database elsewhere is not waited for one by one, and no turn becomes long. */
 const AT_ONCE = 16;
 

@@ -1,5 +1,6 @@
 /** Hosts, persons and sessions over HTTP. */
 import { MIN_LIFETIME_SECONDS } from '@beacon/protocol/http/certificates';
+import { hostCommands } from '@beacon/protocol/http/host-commands';
 import {
   type HostEntry,
   host,
@@ -28,6 +29,7 @@ import type { Ca } from './ca.ts';
 import { wouldAllow } from './decision.ts';
 import { defineRoute } from './define-route.ts';
 import { CaError } from './error.ts';
+import { findRunHosts, listHostCommands } from './host-commands.ts';
 import { addHost, findHost, type Host, listHosts, setHostState } from './hosts.ts';
 import { disablePerson, enablePerson, listDisabled } from './persons.ts';
 import { pinRules } from './rules.ts';
@@ -85,7 +87,8 @@ function hostRoutes(ca: Ca): readonly Route[] {
     defineRoute({
       method: 'GET',
       path: '/v1/hosts',
-      summary: 'The hosts that one may log in to; all of them with ca.hosts',
+      summary:
+        'The hosts that one may log in to, or through a service run something on; all of them with ca.hosts',
       tag: 'hosts',
       access: 'read',
       request: {},
@@ -93,14 +96,14 @@ function hostRoutes(ca: Ca): readonly Route[] {
       handle: async ({ caller, request }) => {
         const all = await hasAuthority(ca, caller, 'ca.hosts', request.ip);
         const hosts = await listHosts(ca);
-        const visible = all ? hosts : await loginHosts(ca, caller, hosts, request.ip);
+        const visible = all ? hosts : await usableHosts(ca, caller, hosts, request.ip);
         return { status: 200, body: { hosts: visible.map((one) => hostEntry(one, true)) } };
       },
     }),
     defineRoute({
       method: 'GET',
       path: '/v1/hosts/{id}',
-      summary: 'One host: its logins; its address and labels for who may log in to it or has ca.hosts',
+      summary: 'One host: its logins; its address and labels for who may use it or has ca.hosts',
       tag: 'hosts',
       access: 'read',
       request: { params: hostParams },
@@ -109,17 +112,32 @@ function hostRoutes(ca: Ca): readonly Route[] {
         const found = await findHost(ca, params.id);
         const whole =
           (await hasAuthority(ca, caller, 'ca.hosts', request.ip)) ||
-          (await loginHosts(ca, caller, [found], request.ip)).length > 0;
+          (await usableHosts(ca, caller, [found], request.ip)).length > 0;
         return { status: 200, body: hostEntry(found, whole) };
       },
+    }),
+    defineRoute({
+      method: 'GET',
+      path: '/v1/hosts/{id}/commands',
+      summary: 'The commands that a host offers, and which of them one may run there through this service',
+      tag: 'hosts',
+      access: 'read',
+      request: { params: hostParams },
+      responses: {
+        200: { description: 'commands, with reasons for what is not allowed', schema: hostCommands },
+      },
+      handle: async ({ params, caller, request }) => ({
+        status: 200,
+        body: await listHostCommands(ca, caller, params.id, request.ip),
+      }),
     }),
     stateRoute('disabled', 'disable'),
     stateRoute('enabled', 'enable'),
   ];
 }
 
-/** Those of the hosts that the caller may log in to, all by the same rules. */
-async function loginHosts(
+/** Those of the hosts that the caller may log in to or, through a service, run something on; all by the same rules. */
+async function usableHosts(
   running: Ca,
   caller: Caller,
   hosts: readonly Host[],
@@ -129,10 +147,14 @@ async function loginHosts(
   const memberships = await ca.memberships(caller, ca.policy);
   const { person, service } = caller;
   const asked = { person, service, memberships, lifetimeSeconds: MIN_LIFETIME_SECONDS, ip };
+  const isForRuns = ca.services.get(service)?.may.includes('run-certificates') === true;
+  const forRuns = isForRuns ? await findRunHosts(ca, { caller, memberships, ip }, hosts) : new Set<string>();
   const found: Host[] = [];
   const nextTurn = createTurns();
   for (const host of hosts) {
-    if (host.logins.some((login) => wouldAllow(ca, { ...asked, host, login }))) found.push(host);
+    const isUsable =
+      forRuns.has(host.id) || host.logins.some((login) => wouldAllow(ca, { ...asked, host, login }));
+    if (isUsable) found.push(host);
     await nextTurn();
   }
   return found;

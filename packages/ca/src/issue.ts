@@ -23,7 +23,7 @@ import { requireReady } from './ca-key.ts';
 import { type CaKeyRow, readTrustedKeys } from './ca-key-store.ts';
 import { decide, denialError } from './decision.ts';
 import { CaError } from './error.ts';
-import { findHost, type Host } from './hosts.ts';
+import { findHost, type Host, hostRefusal } from './hosts.ts';
 import { proveKey, type ReadCommands, readCommands, readSubjectKey } from './request.ts';
 import { pinRules } from './rules.ts';
 import { refuseService } from './services.ts';
@@ -95,8 +95,8 @@ function readAsked(body: CertificateRequest, ip: string): Asked {
 /** The host, unless it is disabled. Throws CaError `host-unknown` or `host-disabled`. */
 export async function findUsableHost(ca: Ca, id: string): Promise<Host> {
   const host = await findHost(ca, id);
-  if (host.state === 'disabled')
-    throw new CaError('host-disabled', `the host ${id} is disabled: ask an administrator`);
+  const refusal = hostRefusal(host);
+  if (refusal !== undefined) throw refusal;
   return host;
 }
 

@@ -21,7 +21,7 @@ import {
   startDeviceLogin,
 } from '@beacon/client';
 import { type Standin, startStandin } from '@beacon/github-standin';
-import type { PolicyFile } from '@beacon/policy';
+import type { Inventory, PolicyFile } from '@beacon/policy';
 import { parseInventory } from '@beacon/policy';
 import { hashRecord, parseRecord, type RecordFields } from '@beacon/protocol/record';
 import { createLog, type DatabaseOptions, openDatabase, verifyRecords } from '@beacon/server';
@@ -141,6 +141,8 @@ export interface SmallCaOptions {
   readonly quiet?: boolean;
   /** Whether web-01 and db-01 are there; true when absent. */
   readonly hosts?: boolean;
+  /** In place of {@link inventory}. */
+  readonly inventory?: Inventory;
 }
 
 export const CLIENT_SECRET = 'small-ca-client-secret-0123456789abcdef';
@@ -268,7 +270,7 @@ export class SmallCa {
       },
       services: new Map([['portal', this.portal.service]]),
       policies,
-      inventory,
+      inventory: this.#given.inventory ?? inventory,
       sessionMaxHours: this.#given.sessionMaxHours ?? 8,
       now: this.clock.now,
       log: createLog({

@@ -20,6 +20,22 @@ export interface Host {
   readonly hostKey?: string;
 }
 
+/** In the words of the host's allowlist. */
+export interface HostCommand {
+  readonly command: string;
+  readonly summary: string;
+  /** The one to ask for. */
+  readonly login: string;
+  readonly params: Readonly<Record<string, { readonly pattern: string; readonly secret?: boolean }>>;
+  readonly undo?: string;
+  readonly timeout_seconds?: number;
+  readonly offered: 'host' | 'inventory';
+  /** `depends`: on the parameters. */
+  readonly allowed: 'yes' | 'no' | 'depends';
+  readonly reason: { readonly code: string; readonly text: string };
+  readonly missing: readonly Readonly<Record<string, Json>>[];
+}
+
 export interface PersonSession {
   readonly id: string;
   readonly person: string;
@@ -146,6 +162,29 @@ export function readHost(answer: Answer): Host {
     ...(answer.has('labels') ? { labels: answer.map('labels') } : {}),
     ...(answer.has('pools') ? { pools: answer.texts('pools', 100) } : {}),
     ...(answer.has('host_key') ? { hostKey: answer.text('host_key', 200) } : {}),
+  };
+}
+
+export function readHostCommand(answer: Answer): HostCommand {
+  const reason = answer.object('reason');
+  const params = answer.object('params');
+  return {
+    command: answer.name('command', 'command'),
+    summary: answer.text('summary', 1000),
+    login: answer.name('login', 'login'),
+    params: Object.fromEntries(
+      Object.keys(params.fields()).map((name) => {
+        const parameter = params.object(name);
+        const isSecret = parameter.has('secret') && parameter.boolean('secret');
+        return [name, { pattern: parameter.text('pattern'), ...(isSecret ? { secret: true } : {}) }];
+      }),
+    ),
+    ...(answer.has('undo') ? { undo: answer.name('undo', 'command') } : {}),
+    ...(answer.has('timeout_seconds') ? { timeout_seconds: answer.integer('timeout_seconds', 1) } : {}),
+    offered: answer.word('offered', ['host', 'inventory']),
+    allowed: answer.word('allowed', ['yes', 'no', 'depends']),
+    reason: { code: reason.text('code', 100), text: reason.text('text', 4000) },
+    missing: answer.objects('missing').map((one) => one.fields()),
   };
 }
 

@@ -16,6 +16,7 @@ import {
   type Decision,
   type DisabledPerson,
   type Host,
+  type HostCommand,
   type IssuedAnswer,
   type PersonChanged,
   type PersonSession,
@@ -27,6 +28,7 @@ import {
   readCertificateEntry,
   readDecision,
   readHost,
+  readHostCommand,
   readIssued,
   readPersonChanged,
   readPersonSession,
@@ -48,6 +50,8 @@ export interface CaApi {
   endSession(id: string): Promise<RecordReference>;
   hosts(): Promise<readonly Host[]>;
   host(id: string): Promise<Host>;
+  /** What the host offers, and what of it the person may run through this service. */
+  hostCommands(id: string): Promise<readonly HostCommand[]>;
   registerHost(request: Omit<HostRequest, 'v'>): Promise<RegisteredHost>;
   changeHost(id: string, change: 'disable' | 'enable', reason: string): Promise<Host>;
   /** Makes a token by which a machine becomes a host; it is told this once. */
@@ -185,6 +189,11 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
     },
     hosts: async () => (await get('/v1/hosts', 'the hosts')).objects('hosts').map(readHost),
     host: async (id) => readHost(await get(`/v1/hosts/${segment(id)}`, 'the host')),
+    hostCommands: async (id) => {
+      const path = `/v1/hosts/${segment(id)}/commands`;
+      const answer = await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES });
+      return read(answer, 'the commands of the host').objects('commands').map(readHostCommand);
+    },
     registerHost: async (request) =>
       readRegisteredHost(await post('/v1/hosts', request, 'the registered host')),
     changeHost: async (id, change, reason) =>

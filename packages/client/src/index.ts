@@ -37,6 +37,7 @@ export type {
   Decision,
   DisabledPerson,
   Host,
+  HostCommand,
   PersonChanged,
   PersonSession,
   RecordPage,
