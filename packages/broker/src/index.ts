@@ -1,4 +1,4 @@
-/** Runs commands on hosts for people. So far: what a run is, and how it moves. */
+/** Runs commands on hosts for people. */
 export { BUILT_IN_PROCEDURES, DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in-procedures.ts';
 export { createDialer, type Dialer, type DialerOptions, type DialOptions } from './dialer.ts';
 export { BrokerError, type BrokerErrorCode, type BrokerErrorOptions } from './error.ts';
@@ -38,6 +38,7 @@ export type {
   Runs,
   StoredRun,
 } from './run-order.ts';
+export type { Dial, RunConnection } from './run-session.ts';
 export {
   isOver,
   newRun,
@@ -51,6 +52,7 @@ export {
   type StepPlan,
   type StepState,
 } from './run-state.ts';
+export { leftBehind, type PossibleWish, possibleWishes } from './run-wishes.ts';
 export {
   ABSENCE_MS,
   type HostRunner,
@@ -62,4 +64,6 @@ export {
   type RunnerLook,
   readRunnerList,
 } from './runner-state.ts';
+export { createRuns, type RunLimits, type RunRetention, type RunsOptions } from './runs.ts';
 export type { JumpHost } from './ssh-arguments.ts';
+export { type RunDatabase, type RunTables, runMigrations } from './store.ts';

@@ -120,12 +120,15 @@ function reportOfStep(run: RunState, event: Report): Move {
       return run.steps[next.step]?.preparation === 'none' ? send(next) : approach(next);
     }
     case 'failed':
-      // The gate takes back by itself when a step has failed.
-      return moved({
-        ...withOutcome(run, run.step, 'failed'),
-        phase: 'undoing',
-        end: { how: 'failed', reason: event.reason },
-      });
+      // The gate takes back by itself when a step has failed, and then waits for a last word.
+      return moved(
+        {
+          ...withOutcome(run, run.step, 'failed'),
+          phase: 'undoing',
+          end: { how: 'failed', reason: event.reason },
+        },
+        { do: 'cancel' },
+      );
     case 'refused':
       return stop(withOutcome(run, run.step, 'refused'), { how: 'failed', reason: event.reason });
     case 'lost':
@@ -259,7 +262,11 @@ function resume(run: RunState): Move {
   if (run.phase !== 'interrupted') return refused('only a run that was interrupted can be resumed');
   const open = run.steps.find(
     ({ outcome, hasUndo }) =>
-      outcome === 'unknown' || outcome === 'left' || isOpen(outcome) || (outcome === 'succeeded' && hasUndo),
+      outcome === 'unknown' ||
+      outcome === 'left' ||
+      isOpen(outcome) ||
+      // What has failed is taken back by the gate too, and then the host says so.
+      ((outcome === 'succeeded' || outcome === 'failed') && hasUndo),
   );
   if (open !== undefined) {
     return refused(

@@ -171,7 +171,7 @@ describe.each(PLANS)('a run of steps: %s', (_, plan) => {
             isOpen(outcome) ||
             outcome === 'unknown' ||
             outcome === 'left' ||
-            (hasUndo && outcome === 'succeeded'),
+            (hasUndo && (outcome === 'succeeded' || outcome === 'failed')),
         ) ||
         run.github !== 'nothing' ||
         run.phase !== 'deciding',
@@ -285,7 +285,8 @@ describe('the ways that people see', () => {
       'removed',
     ]);
     expect(run).toMatchObject({ phase: 'failed', github: 'removed', end: { reason: 'failed' } });
-    expect(done.at(-1)).toBe('remove');
+    // Without a last word the gate would wait for a minute.
+    expect(done.slice(-2)).toEqual(['cancel', 'remove']);
   });
 
   test('is denied at once, or for a step in the middle', () => {

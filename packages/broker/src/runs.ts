@@ -1,0 +1,332 @@
+/**
+ * All runs of a broker (DESIGN.md section 3): made, found, watched, wished about, taken up again after a crash, forgotten in
+ * the end. One worker for each that is in work here. Several processes may share a PostgreSQL store: a run is in work of
+ * the process that holds its lease, and interrupted by whoever finds a lease that ran out.
+ */
+import { randomBytes } from 'node:crypto';
+import type { ChainHead } from '@beacon/protocol/checkpoint';
+import { createId } from '@beacon/protocol/id';
+import { isShared, type Log, type Records } from '@beacon/server';
+import { BrokerError } from './error.ts';
+import { RunDraft } from './run-draft.ts';
+import { createRunJournal, type RunCommit } from './run-journal.ts';
+import { createRunLogs } from './run-log.ts';
+import type { Caller, RunGitHub, RunOrder, Runs, StoredRun } from './run-order.ts';
+import type { Dial } from './run-session.ts';
+import { isOver, newRun, type StepPlan, type Wish } from './run-state.ts';
+import { RunWorker } from './run-worker.ts';
+import {
+  deleteRuns,
+  endedBefore,
+  type KeptRun,
+  listRuns,
+  pruneOutput,
+  type RunDatabase,
+  readRun,
+  renewLeases,
+  runsInWork,
+  takeCancelWishes,
+  wishCancel,
+} from './store.ts';
+
+export interface RunsOptions {
+  readonly store: RunDatabase;
+  readonly commit: RunCommit;
+  readonly records: Records;
+  readonly dial: Dial;
+  readonly github: RunGitHub;
+  /** Tells the CA how far this broker's chain and those of the hosts go, when a run has come to rest. */
+  readonly reportHeads?: (
+    caller: Caller,
+    head: ChainHead,
+    hosts: readonly { readonly host: string; readonly head: ChainHead }[],
+  ) => Promise<void>;
+  readonly now: () => Date;
+  readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
+  readonly retention?: RunRetention;
+  readonly limits?: RunLimits;
+  /** Gives that many random bytes; tests fix them. */
+  readonly random?: (length: number) => Buffer;
+}
+
+export interface RunRetention {
+  /** How long after its end what a run's commands wrote is kept. Default 30. */
+  readonly outputDays: number;
+  /** How long after its end a run is kept. Its records are kept for good. Default 365. */
+  readonly runsDays: number;
+}
+
+export interface RunLimits {
+  /** Runs in work at once in this process. Default 1,000. */
+  readonly inWork: number;
+  /** Of one person. Default 100. */
+  readonly inWorkPerPerson: number;
+  /** What the log keeps of the output of one attempt of a run. Default 16 MiB. */
+  readonly outputBytes: number;
+}
+
+const DEFAULT_RETENTION: RunRetention = { outputDays: 30, runsDays: 365 };
+const DEFAULT_LIMITS: RunLimits = { inWork: 1_000, inWorkPerPerson: 100, outputBytes: 16 * 1024 * 1024 };
+
+/**
+ * Longer than a gate waits for the next line (60 s): where a process was stopped between writing that a step is sent and
+ * sending it, and another one has meanwhile taken up the run, the session in which it would be sent is closed.
+ */
+const LEASE_MS = 90_000;
+const RENEW_MS = 20_000;
+/** How often processes that share a store look for each other's wishes and entries. */
+const SHARED_POLL_MS = 500;
+const DAY_MS = 86_400_000;
+const PRUNED_AT_ONCE = 20;
+
+export function createRuns(options: RunsOptions): Runs {
+  const { store, commit, records, now, log } = options;
+  const retention = options.retention ?? DEFAULT_RETENTION;
+  const limits = options.limits ?? DEFAULT_LIMITS;
+  const random = options.random ?? randomBytes;
+  const sharesStore = isShared(store);
+  const workers = new Map<string, RunWorker>();
+  const callers = new Map<string, { caller: Caller; runs: number }>();
+  const perPerson = new Map<string, number>();
+  const worker = createId(now().getTime());
+  let heldUntil = 0;
+  let isClosed = false;
+  const extendLease = (): number => {
+    heldUntil = Math.max(heldUntil, now().getTime() + LEASE_MS);
+    return now().getTime() + LEASE_MS;
+  };
+  const journal = createRunJournal({ commit, records, worker, leaseUntil: extendLease });
+  const logs = createRunLogs({ store, pollMs: sharesStore ? SHARED_POLL_MS : undefined });
+  const timers = sharesStore
+    ? [
+        setInterval(() => void quietly('leases were not renewed', renew), RENEW_MS),
+        setInterval(() => void quietly('wishes were not looked for', heedWishes), SHARED_POLL_MS),
+      ]
+    : [];
+  for (const timer of timers) timer.unref();
+
+  async function quietly(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      if (!isClosed) await work();
+    } catch (error) {
+      log.warn({ err: error }, what);
+    }
+  }
+
+  async function renew(): Promise<void> {
+    if (workers.size === 0) return;
+    const until = now().getTime() + LEASE_MS;
+    await commit.write((tx) => renewLeases(tx, worker, until));
+    heldUntil = until;
+  }
+
+  async function heedWishes(): Promise<void> {
+    if (workers.size === 0) return;
+    for (const id of await commit.write((tx) => takeCancelWishes(tx, worker))) {
+      // A run that is over meanwhile needs no cancelling.
+      await workers
+        .get(id)
+        ?.wish('cancel')
+        .catch(() => undefined);
+    }
+  }
+
+  /** A caller is known for as long as a run of theirs is in work. */
+  const holdCaller = (caller: Caller): string => {
+    const key = `${caller.person} ${caller.sessionKey}`;
+    const held = callers.get(key);
+    callers.set(key, { caller, runs: (held?.runs ?? 0) + 1 });
+    return key;
+  };
+  const dropCaller = (key: string): void => {
+    const held = callers.get(key);
+    if (held === undefined) return;
+    if (held.runs === 1) callers.delete(key);
+    else callers.set(key, { ...held, runs: held.runs - 1 });
+  };
+
+  function requireRoom(person: string): void {
+    if (isClosed) throw new BrokerError('closed', 'the broker is stopping: try again in a moment');
+    const mine = perPerson.get(person) ?? 0;
+    if (workers.size < limits.inWork && mine < limits.inWorkPerPerson) return;
+    throw new BrokerError('too-many-runs', 'too many runs are in work: wait until one of them has ended', {
+      retryAfterMs: 5_000,
+    });
+  }
+
+  function work(kept: KeptRun, caller: Caller, secrets: Readonly<Record<string, string>>): RunWorker {
+    const { id, person } = kept.run;
+    const key = holdCaller(caller);
+    perPerson.set(person, (perPerson.get(person) ?? 0) + 1);
+    const made = new RunWorker({
+      run: kept.run,
+      version: kept.version,
+      secrets,
+      journal,
+      logs,
+      log,
+      now,
+      random,
+      dial: options.dial,
+      github: options.github,
+      maxOutputBytes: limits.outputBytes,
+      isHeld: () => !sharesStore || now().getTime() < heldUntil,
+      caller: () => callers.get(key)?.caller,
+      onRest: (run, head) => {
+        workers.delete(id);
+        const left = (perPerson.get(person) ?? 1) - 1;
+        if (left === 0) perPerson.delete(person);
+        else perPerson.set(person, left);
+        const last = callers.get(key)?.caller;
+        dropCaller(key);
+        if (last !== undefined && !isClosed)
+          void quietly('heads were not reported', () => reportHeads(last, run, head));
+      },
+    });
+    workers.set(id, made);
+    return made;
+  }
+
+  async function reportHeads(caller: Caller, run: StoredRun, head: ChainHead | undefined): Promise<void> {
+    const own = await records.head(store);
+    if (own === undefined) return;
+    const hosts = head === undefined ? [] : [{ host: run.host, head }];
+    await options.reportHeads?.(caller, { seq: own.seq, hash: own.hash }, hosts);
+  }
+
+  /** What a dead process had in work becomes interrupted; false where somebody else was faster. */
+  async function interrupt(kept: KeptRun): Promise<boolean> {
+    const draft = new RunDraft(kept.run, now(), new Map());
+    if (draft.apply({ kind: 'restarted' }) !== undefined) return false;
+    try {
+      await journal.write(draft, kept.version);
+    } catch (error) {
+      if (error instanceof BrokerError && error.code === 'closed') return false;
+      throw error;
+    }
+    logs.publish(kept.run.id, draft.entries);
+    logs.leave(kept.run.id);
+    return true;
+  }
+
+  async function interruptOrphans(): Promise<number> {
+    let count = 0;
+    for (const kept of await runsInWork(store)) {
+      if (workers.has(kept.run.id)) continue;
+      const isOthers = sharesStore && kept.worker !== worker && kept.leaseUntil > now().getTime();
+      if (!isOthers && (await interrupt(kept))) count += 1;
+    }
+    return count;
+  }
+
+  async function wish(
+    id: string,
+    kind: Wish['kind'],
+    caller: Caller,
+    secrets: Readonly<Record<string, string>> = {},
+  ): Promise<StoredRun> {
+    for (let tries = 0; tries < 5; tries++) {
+      const here = workers.get(id);
+      const answer = await here?.wish(kind, secrets);
+      if (answer !== undefined) return answer;
+      const kept = await readRun(store, id);
+      if (kept === undefined)
+        throw new BrokerError('run-unknown', `there is no run ${id}: look at your runs`);
+      if (isOver(kept.run.state))
+        throw new BrokerError('wish-refused', 'the run is over: retry begins another');
+      if (kept.run.state.phase === 'interrupted') {
+        if (workers.has(id)) continue;
+        requireRoom(kept.run.person);
+        const taken = await work(kept, caller, secrets).wish(kind, secrets).catch(refuseAndLeave(id));
+        if (taken !== undefined) return taken;
+      } else if (sharesStore && kept.worker !== worker && kept.leaseUntil > now().getTime()) {
+        if (kind !== 'cancel')
+          throw new BrokerError('wish-refused', 'the run is in work: cancel it, or wait');
+        await commit.write((tx) => wishCancel(tx, id, caller.person));
+        return kept.run;
+      } else if (!workers.has(id)) {
+        await interrupt(kept);
+      }
+    }
+    throw new BrokerError('wish-refused', 'the run moves too fast: look at it again');
+  }
+
+  /** A worker that was begun for a wish that is refused has nothing to do. */
+  function refuseAndLeave(id: string): (error: unknown) => never {
+    return (error) => {
+      workers.get(id)?.stop();
+      throw error;
+    };
+  }
+
+  return {
+    async create(order, caller, secrets) {
+      requireRoom(order.person);
+      const run = storedRun(order, now(), random);
+      const known = await journal.create(run);
+      if (known !== undefined) {
+        if (known.run.fingerprint !== order.fingerprint) {
+          throw new BrokerError(
+            'idempotency-conflict',
+            'this idempotency key belongs to another request: take a new key for a new run',
+          );
+        }
+        return { run: known.run, isNew: false };
+      }
+      const kept = { run, version: 1, worker, leaseUntil: heldUntil };
+      work(kept, caller, secrets).begin();
+      return { run, isNew: true };
+    },
+    get: async (id) => (await readRun(store, id))?.run,
+    list: (filter) => listRuns(store, filter),
+    wish,
+    refresh(caller) {
+      const key = `${caller.person} ${caller.sessionKey}`;
+      const held = callers.get(key);
+      if (held !== undefined) callers.set(key, { ...held, caller });
+    },
+    events: (id, after, signal) => logs.watch(id, after, signal),
+    recover: interruptOrphans,
+    async maintain() {
+      await interruptOrphans();
+      const time = now().getTime();
+      const note = JSON.stringify({ reason: `output is kept for ${retention.outputDays} days` });
+      await commit.write(async (tx) => {
+        const options = { isPruned: 0, limit: PRUNED_AT_ONCE } as const;
+        const due = await endedBefore(tx, time - retention.outputDays * DAY_MS, options);
+        for (const id of due) await pruneOutput(tx, id, note);
+      });
+      await commit.write(async (tx) =>
+        deleteRuns(tx, await endedBefore(tx, time - retention.runsDays * DAY_MS, { limit: PRUNED_AT_ONCE })),
+      );
+    },
+    async close() {
+      isClosed = true;
+      for (const timer of timers) clearInterval(timer);
+      const ended = [...workers.values()].map((one) => {
+        one.stop();
+        return one.ended;
+      });
+      logs.close();
+      await Promise.all(ended);
+    },
+  };
+}
+
+function storedRun(order: RunOrder, time: Date, random: (length: number) => Buffer): StoredRun {
+  const [first, ...others] = order.steps.map(
+    ({ command, preparation, undo }): StepPlan => ({ command, preparation, hasUndo: undo !== undefined }),
+  );
+  if (first === undefined)
+    throw new BrokerError('request-malformed', 'a run has at least one step: name a command');
+  return {
+    ...order,
+    id: createId(time.getTime(), random),
+    state: newRun([first, ...others]),
+    created: time,
+    updated: time,
+    grants: [],
+    left: [],
+    lastEvent: 0,
+  };
+}
