@@ -13,7 +13,7 @@ import { type HostCalls, lookAtHost, takeBackOnHost } from './host-calls.ts';
 import type { OutputRedaction } from './output-redaction.ts';
 import { runFailure } from './run-failure.ts';
 import type { Caller, PreparedStep, RunGitHub, RunGrant, StoredRun } from './run-order.ts';
-import { type Dial, type Facts, type Listener, RunSession } from './run-session.ts';
+import { type Dial, type Facts, type Listener, type RunConnection, RunSession } from './run-session.ts';
 import type { Preparation, Report, RunEffect } from './run-state.ts';
 import {
   certifiedPieces,
@@ -69,6 +69,8 @@ export class RunEffects {
   #piece: Piece | undefined;
   #session: RunSession | undefined;
   #lastHead: ChainHead | undefined;
+  /** As the CA told it with the last certificate. */
+  #revokedHosts: Buffer = Buffer.alloc(0);
 
   constructor(options: EffectOptions, hands: RunHands, secrets: Readonly<Record<string, string>>) {
     this.#options = options;
@@ -197,11 +199,7 @@ export class RunEffects {
 
   async #connect(attempt: number, signal: AbortSignal): Promise<undefined> {
     const { obtained } = this.#requirePiece();
-    const connection = await this.#options.dial({
-      obtained,
-      signal,
-      onNote: (text) => this.#hands.note(text),
-    });
+    const connection = await this.#dial(obtained, signal);
     if (signal.aborted) {
       connection.kill();
       throw new BrokerError('aborted', 'it was left before the host had answered');
@@ -289,14 +287,14 @@ export class RunEffects {
   }
 
   #calls(attempt: number, signal: AbortSignal): HostCalls {
-    const { dial, random } = this.#options;
+    const { random } = this.#options;
     const hands = this.#hands;
     return {
       run: hands.run,
       attempt,
       random,
       obtain: (wish) => this.#obtain(wish, signal),
-      dial: (obtained) => dial({ obtained, signal, onNote: (text) => hands.note(text) }),
+      dial: (obtained) => this.#dial(obtained, signal),
       keepGrant: (grant) => hands.keepGrant(grant),
       isHeld: () => hands.isHeld(),
       note: (text) => hands.note(text),
@@ -312,7 +310,17 @@ export class RunEffects {
     const { api } = this.#caller();
     this.#signer ??= createSigner(generateKey('ssh-ed25519').privateKey);
     const options = { signer: this.#signer, now: this.#options.now };
-    return unlessAborted(obtainCertificate(api, wish, options), signal);
+    const asked = obtainCertificate(api, wish, options);
+    // Whoever is connected has looked already.
+    if (this.#session !== undefined) return unlessAborted(asked, signal);
+    const [obtained, revoked] = await unlessAborted(Promise.all([asked, api.revocationList()]), signal);
+    this.#revokedHosts = revoked;
+    return obtained;
+  }
+
+  #dial(obtained: ObtainedCertificate, signal: AbortSignal): Promise<RunConnection> {
+    const onNote = (text: string): void => this.#hands.note(text);
+    return this.#options.dial({ obtained, revokedHosts: this.#revokedHosts, signal, onNote });
   }
 
   /** The person's token, for as long as `work` takes. */
