@@ -39,7 +39,11 @@ const actions: Record<string, (state: StandinState, fields: Fields) => unknown> 
   'set-owner': (state, f) =>
     state.setOwner(number(f, 'organization'), number(f, 'person'), truth(f, 'owner')),
   'set-runner-permission': (state, f) =>
-    state.setRunnerPermission(number(f, 'organization'), text(f, 'client_id'), truth(f, 'permitted')),
+    state.setRunnerPermission(
+      number(f, 'organization'),
+      text(f, 'client_id'),
+      f['permitted'] === 'read' ? 'read' : truth(f, 'permitted'),
+    ),
   'queue-job': (state, f) => state.runners.queueJob({ ...job(f), script: text(f, 'script') }).id,
   'order-runner': (state, f) => {
     const order = RUNNER_ORDERS.find((one) => one === f['order']);

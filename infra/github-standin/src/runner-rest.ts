@@ -175,10 +175,11 @@ function managedScope(
     return undefined;
   }
   const permission = kind === 'repository' ? 'administration' : 'organization_self_hosted_runners';
-  response.set('x-accepted-github-permissions', `${permission}=write`);
+  const needed = request.method === 'GET' ? 'read' : 'write';
+  response.set('x-accepted-github-permissions', `${permission}=${needed}`);
   const isPermitted =
     app.kind === 'github-app'
-      ? installation?.runners === 'write' && !installation.suspended
+      ? [needed, 'write'].includes(installation?.runners ?? '') && installation?.suspended === false
       : token.scopes.includes(kind === 'repository' ? 'repo' : 'admin:org');
   if (!isPermitted) {
     refuse(response, 403, 'Resource not accessible by integration');

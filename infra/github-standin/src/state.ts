@@ -33,7 +33,7 @@ export interface Installation {
   readonly clientId: string;
   readonly members: 'read' | null;
   /** "Administration" of repositories, and "Self-hosted runners" of the organisation. */
-  runners: 'write' | null;
+  runners: 'read' | 'write' | null;
   suspended: boolean;
 }
 
@@ -220,8 +220,9 @@ export class StandinState {
   }
 
   /** Whether the installation may administer runners: "Administration" and "Self-hosted runners". */
-  setRunnerPermission(organization: number, clientId: string, permitted: boolean): void {
-    this.installation(organization, clientId).runners = permitted ? 'write' : null;
+  setRunnerPermission(organization: number, clientId: string, permitted: boolean | 'read'): void {
+    this.installation(organization, clientId).runners =
+      permitted === 'read' ? permitted : permitted ? 'write' : null;
   }
 
   setOwner(organization: number, person: number, isOwner: boolean): void {

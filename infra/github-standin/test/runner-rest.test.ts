@@ -82,12 +82,18 @@ describe('who may administer runners', () => {
 
   it('nobody by an app without the permission, which is named', async () => {
     standin.state.setRunnerPermission(42, 'Iv1', false);
-    const [repository, organization] = [await mona('GET', SITE), await mona('GET', ACME)];
+    const [repository, organization] = [
+      await mona('GET', SITE),
+      await mona('POST', `${ACME}/registration-token`),
+    ];
     expect([repository.status, organization.status]).toEqual([403, 403]);
-    expect(repository.headers.get('x-accepted-github-permissions')).toBe('administration=write');
+    expect(repository.headers.get('x-accepted-github-permissions')).toBe('administration=read');
     expect(organization.headers.get('x-accepted-github-permissions')).toBe(
       'organization_self_hosted_runners=write',
     );
+    standin.state.setRunnerPermission(42, 'Iv1', 'read');
+    expect(await statusOf(mona('GET', SITE))).toBe(200);
+    expect(await statusOf(mona('POST', `${SITE}/registration-token`))).toBe(403);
     standin.state.uninstallApp(42, 'Iv1');
     expect(await statusOf(mona('GET', SITE))).toBe(403);
   });

@@ -84,7 +84,7 @@ function describePermission(given: string | undefined, scope: RunnerScope): stri
   return name === undefined ? permission : `${permission}, which GitHub calls ${name},`;
 }
 
-export function kindOf(scope: RunnerScope): string {
+function kindOf(scope: RunnerScope): string {
   return scope.kind === 'repository' ? 'repository' : 'organisation';
 }
 

@@ -51,7 +51,7 @@ export interface Runners {
   places(token: string): Promise<readonly RunnerPlace[]>;
 }
 
-const DEFAULT_TIMEOUT_MS = 10_000;
+const DEFAULT_TIMEOUT_MS = 5000;
 const DEFAULT_RETRY_WAIT_MS = 250;
 /** What is asked page by page may take so many times as long. */
 const LONG = 3;

@@ -229,6 +229,8 @@ describe('where a person may add runners', () => {
     expect(places.map(({ mayAdd }) => mayAdd)).toEqual([false, false, false]);
     expect(places[0]?.reason).toMatch(/organization_self_hosted_runners=write.*Ask an owner of acme/);
     expect(places[1]?.reason).toMatch(/administration=write.*Ask an owner of acme/);
+    standin.state.setRunnerPermission(42, APP, 'read');
+    expect((await runners.places(mint())).map(({ mayAdd }) => mayAdd)).toEqual([false, false, false]);
     standin.state.suspendApp(42, APP, true);
     expect((await runners.places(mint()))[0]?.reason).toMatch(/suspended at acme/);
   });
@@ -288,7 +290,7 @@ describe('a refusal', () => {
     });
     expect(site.message).toMatch(/administration=write.*Ask an owner of acme/);
     const acme = await failureOf(runners.list(mint(), ACME));
-    expect(acme.permissions).toBe('organization_self_hosted_runners=write');
+    expect(acme.permissions).toBe('organization_self_hosted_runners=read');
   });
 
   it('says which role is missing, and whom to ask', async () => {
