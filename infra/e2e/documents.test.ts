@@ -59,7 +59,8 @@ const TREE: Readonly<Record<string, readonly string[]>> = {
   'ca person': ['list', 'disable', 'enable'],
   host: ['init', 'check', 'sync', 'remove'],
   policy: ['check', 'test', 'explain'],
-  records: ['tail', 'verify', 'erase'],
+  records: ['tail', 'verify', 'trace', 'erase'],
+  runs: ['watch', 'cancel', 'look', 'resume', 'retry', 'undo'],
   certificate: ['show'],
   revocations: ['show'],
 };

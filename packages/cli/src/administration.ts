@@ -11,8 +11,10 @@ import type { ExplainOptions } from './explain.ts';
 import type { TokenOptions } from './host-token.ts';
 import type { AddHostOptions, ChangeOptions } from './hosts.ts';
 import type { TailOptions } from './records.ts';
+import type { TraceOptions } from './records-trace.ts';
 import type { RevokeOptions } from './revoke.ts';
 import type { ActivateOptions } from './rotation.ts';
+import { BROKER_OPTION } from './run-commands.ts';
 import type { PublishOptions } from './trust-root.ts';
 
 export function addCa(program: Command, context: Context, finish: Finish): void {
@@ -290,6 +292,17 @@ export function addRecords(program: Command, context: Context, finish: Finish): 
       ];
       finish(await runCa(['records', 'verify', ...place, ...anchors, ...json]));
     });
+  records
+    .command('trace')
+    .description('join what CA, broker, host and sshd wrote about a grant; 1 when something does not match')
+    .argument('<grant>', "its id, as beacon runs ID and sshd's log show it")
+    .option('--host-records <file>', "a copy of the host's /var/lib/beacon/records/gate.ndjson")
+    .option('--sshd-log <file>', "sshd's log of that host")
+    .option(...JSON_OPTION)
+    .option(...BROKER_OPTION)
+    .action(async (grant: string, options: TraceOptions) =>
+      finish(await (await import('./records-trace.ts')).traceGrant(context, grant, options)),
+    );
   forward(records, ['records', 'erase'], "take a person's names and addresses out of a CA's store", finish);
 }
 

@@ -1,6 +1,7 @@
 /**
- * The person's `config.yaml`: which CA `beacon login` goes to. One setting, strict: an unknown key is refused with its line
- * and the nearest known key. The address that a login was made with stands in the session, so only `login` reads this.
+ * The person's `config.yaml`: which CA `beacon login` goes to, and which broker runs are asked of. Strict: an unknown key is
+ * refused with its line and the nearest known key. The CA that a login was made with stands in the session, so only
+ * `login` reads `ca`.
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -11,9 +12,11 @@ import { isSystemError, reason, writePrivateFile } from './private-file.ts';
 
 export interface Configuration {
   readonly ca?: string;
+  readonly broker?: string;
 }
 
-const KEYS = ['ca'];
+const KEYS = ['ca', 'broker'] as const;
+type Key = (typeof KEYS)[number];
 const MAX_CHARACTERS = 64 * 1024;
 
 /** What the file says; nothing when it is missing. Throws CliError `configuration` with file and line. */
@@ -39,22 +42,25 @@ export async function readConfiguration(file: string): Promise<Configuration> {
   for (const { key, value } of contents.items) {
     const at = isScalar(key) ? (key.range?.[0] ?? 0) : 0;
     const name = isScalar(key) ? String(key.value) : '';
-    if (!KEYS.includes(name))
+    const known = KEYS.find((one) => one === name);
+    if (known === undefined)
       throw refuse(at, `the key ${JSON.stringify(name)} is unknown${didYouMean(name, KEYS)}`);
-    if (!isScalar(value) || typeof value.value !== 'string')
-      throw refuse(at, 'ca is the address of a CA, https://…');
-    configuration = { ca: value.value };
+    if (!isScalar(value) || typeof value.value !== 'string') {
+      const what = { ca: 'a CA', broker: 'a broker' }[known];
+      throw refuse(at, `${known} is the address of ${what}, https://…`);
+    }
+    configuration = { ...configuration, [known]: value.value };
   }
   return configuration;
 }
 
-/** Remembers the CA; comments in the file stay. Throws CliError `configuration` when the file cannot be read. */
-export async function rememberCa(file: string, ca: string): Promise<void> {
-  const { ca: known } = await readConfiguration(file);
-  if (known === ca) return;
+/** Remembers an address; comments in the file stay. Throws CliError `configuration` when the file cannot be read. */
+export async function rememberAddress(file: string, key: Key, address: string): Promise<void> {
+  const known = await readConfiguration(file);
+  if (known[key] === address) return;
   const text = (await readText(file)) ?? '# The CA that `beacon login` goes to.\n';
   const document = parseDocument(text);
-  document.set('ca', ca);
+  document.set(key, address);
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   await writePrivateFile(file, document.toString());
 }

@@ -16,6 +16,8 @@ export type CliErrorCode =
   | 'locked'
   | 'login-not-chosen'
   | 'ssh-missing'
+  | 'broker-unknown'
+  | 'run-interrupted'
   | 'stopped'
   | 'records-broken'
   | 'answer-malformed';

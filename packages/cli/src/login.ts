@@ -17,7 +17,8 @@ import {
   startDeviceLogin,
   storedSession,
 } from '@beacon/client';
-import { readConfiguration, rememberCa } from './configuration.ts';
+import { findBroker } from './broker.ts';
+import { readConfiguration, rememberAddress } from './configuration.ts';
 import { type Context, openCa, requirePosix } from './context.ts';
 import { usageError } from './error.ts';
 import { openSessionFile, type SessionFile } from './session-file.ts';
@@ -28,6 +29,8 @@ const CLIENT_ID = 'beacon-cli';
 
 export interface LoginOptions {
   readonly json: boolean;
+  /** Its address is remembered too. */
+  readonly broker?: string;
 }
 
 /** What the CA's page shows of who asks, so that a person knows their own machine; what a header may carry of it. */
@@ -50,6 +53,7 @@ export async function login(
     throw usageError('which CA? Type beacon login https://… once; it is remembered');
   }
   const metadata = await discoverCa(parseServerUrl(asked));
+  const broker = options.broker === undefined ? undefined : await findBroker(options.broker, metadata.issuer);
   const proofKey = generateProofKey();
   const stop = new AbortController();
   const onSignal = () => stop.abort();
@@ -77,7 +81,8 @@ export async function login(
     await file.replace(
       storedSession({ issuer, clientId: CLIENT_ID, tokenEndpoint, key: exportProofKey(proofKey) }, tokens),
     );
-    await rememberCa(place.configurationFile, issuer);
+    await rememberAddress(place.configurationFile, 'ca', issuer);
+    if (broker !== undefined) await rememberAddress(place.configurationFile, 'broker', broker.url);
     if (before !== undefined) await endQuietly(before);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);

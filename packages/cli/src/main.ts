@@ -1,7 +1,7 @@
 /**
  * The command's one way in and out: reads argv, calls one command, and maps what went wrong to an exit status (DESIGN.md
- * section 9). Nothing else in this package ends the process. `beacon ssh` answers 255 for every failure of its own, as ssh
- * does, so that the remote command's status stays its own.
+ * section 9). Nothing else in this package ends the process. `beacon ssh` and what shows a run answer 255 for every failure
+ * of their own, as ssh does, so that the remote command's status stays its own.
  */
 import { homedir } from 'node:os';
 import { ClientError, plainText } from '@beacon/client';
@@ -26,7 +26,7 @@ const STATUS: Readonly<Record<ProblemKind, number>> = {
   unavailable: 69,
   internal: 70,
 };
-const SSH_FAILURE = 255;
+const OWN_FAILURE = 255;
 
 async function main(argv: readonly string[]): Promise<number> {
   const terminal = createTerminal(process);
@@ -46,8 +46,13 @@ async function main(argv: readonly string[]): Promise<number> {
     return status;
   } catch (error) {
     const failed = failure(error, terminal);
-    return argv[0] === 'ssh' && failed !== 0 ? SSH_FAILURE : failed;
+    return hasRemoteStatus(argv) && failed !== 0 ? OWN_FAILURE : failed;
   }
+}
+
+/** Whether the status is that of something on a host. */
+function hasRemoteStatus([first, second]: readonly string[]): boolean {
+  return first === 'ssh' || first === 'run' || (first === 'runs' && second === 'watch');
 }
 
 /** Says what went wrong, and what to do, and returns the exit status for it. */
@@ -95,7 +100,7 @@ function remedy(error: ClientError): readonly string[] {
   const lines = missing(denial?.['missing']);
   return id === ''
     ? lines
-    : [...lines, `(${plainText(code, 80)}; the CA's log has it under ${plainText(id, 80)})`];
+    : [...lines, `(${plainText(code, 80)}; the server's log has it under ${plainText(id, 80)})`];
 }
 
 function missing(list: unknown): string[] {

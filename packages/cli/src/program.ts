@@ -8,12 +8,16 @@ import { collect, type Finish, JSON_OPTION, type Json } from './command-options.
 import type { Context } from './context.ts';
 import { addGate } from './gate-commands.ts';
 import { addHost } from './host-commands.ts';
+import type { LoginOptions } from './login.ts';
+import { addRun } from './run-commands.ts';
 import type { SshOptions } from './ssh.ts';
 import type { SshConfigOptions } from './ssh-config.ts';
 
 export function createProgram(context: Context, version: string, finish: Finish): Command {
   const program = new Command('beacon')
-    .description('Short-lived SSH certificates for people, and the authority that issues them')
+    .description(
+      'Short-lived SSH certificates for people, the authority that issues them, and commands on hosts',
+    )
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand(false)
@@ -22,6 +26,7 @@ export function createProgram(context: Context, version: string, finish: Finish)
     .showSuggestionAfterError();
   addLogin(program, context, finish);
   addSsh(program, context, finish);
+  addRun(program, context, finish);
   addCa(program, context, finish);
   addRevoke(program, context, finish);
   addPolicy(program, context, finish);
@@ -38,8 +43,9 @@ function addLogin(program: Command, context: Context, finish: Finish): void {
     .command('login')
     .description('log in at the CA with a code; its address is remembered')
     .argument('[url]', 'the address of the CA, https://…; by default the one remembered in config.yaml')
+    .option('--broker <url>', 'a broker of this CA; its address is remembered too')
     .option(...JSON_OPTION)
-    .action(async (url: string | undefined, options: Json) =>
+    .action(async (url: string | undefined, options: LoginOptions) =>
       finish(await (await import('./login.ts')).login(context, url, options)),
     );
   program
