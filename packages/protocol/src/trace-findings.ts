@@ -16,6 +16,9 @@ const ISSUED = ['certificate', 'host-self-test'];
 /** What a broker writes of a step once it has heard that the command began. */
 const BEGAN = ['step-started', 'step-succeeded', 'step-failed'];
 
+/** What a broker writes of the host's own chain. */
+const HEADS = ['session-opened', 'session-closed'];
+
 /** All that does not match, in the order of the rules. */
 export function findMismatches(material: TraceMaterial): readonly TraceFinding[] {
   return RULES.flatMap((rule) => rule(material));
@@ -28,6 +31,7 @@ const RULES: readonly ((material: TraceMaterial) => readonly TraceFinding[])[] =
   startedLate,
   commandsOfRuns,
   commandsOfHost,
+  headsOfHost,
   endsOfCommands,
 ];
 
@@ -159,6 +163,19 @@ function commandsOfHost({ grant, broker, host }: TraceMaterial): TraceFinding[] 
     }
   }
   return once(found);
+}
+
+/** The gate says the head of its chain at the beginning of a session and at its end, and the broker keeps both. */
+function headsOfHost({ grant, broker, host, hostHashes }: TraceMaterial): TraceFinding[] {
+  if (host === undefined) return [];
+  return (broker ?? []).flatMap((record) => {
+    const { seq, hash } = record.facts ?? {};
+    if (record.grant !== grant || !HEADS.includes(record.kind) || typeof seq !== 'number') return [];
+    const stands = hostHashes.get(seq);
+    // The last record of a session may be of a later grant, which is not read here.
+    if (stands === hash || (stands === undefined && record.kind === 'session-closed')) return [];
+    return [finding('head-mismatch', `record ${seq} of the host is not the one that the broker was told of`)];
+  });
 }
 
 function endsOfCommands({ host }: TraceMaterial): TraceFinding[] {

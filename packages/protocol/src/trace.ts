@@ -35,6 +35,8 @@ export const TRACE_FINDINGS = [
   'run-without-command',
   /** Broker and host say different things of how a command ended. */
   'outcome-mismatch',
+  /** The host's record is not the one that the broker was told of while the session went on. */
+  'head-mismatch',
   /** A session was closed, and a command that began in it has no end. */
   'command-without-end',
 ] as const;
@@ -82,6 +84,8 @@ export interface TraceMaterial {
   readonly broker: readonly RecordFields[] | undefined;
   readonly host: readonly RecordFields[] | undefined;
   readonly sshd: readonly LoginLine[] | undefined;
+  /** Of the host's records, by their numbers. */
+  readonly hostHashes: ReadonlyMap<number, string>;
 }
 
 const LONGEST_LINE = 64 * 1024;
@@ -106,6 +110,7 @@ export function joinTrace(grant: string, lines: TraceLines): Trace {
     broker: recordsOf(broker),
     host: recordsOf(host),
     sshd,
+    hostHashes: new Map((host ?? []).map(({ record, line }) => [record.seq, hashRecord(line)])),
   };
   findings.push(...findMismatches(material));
   const logins = (sshd ?? []).map((login) => loginEntry(login, material.host ?? [], granted));

@@ -226,6 +226,22 @@ describe('a doctored history', () => {
     expect(codesOf(doctored)).toEqual(codes);
   });
 
+  it('is found out by what the broker was told of the heads of its chain', () => {
+    const records = host(opened, began, ended, closed);
+    const told = (lines: readonly string[]) => {
+      const head = (seq: number) => ({ seq, hash: hashRecord(lines[seq - 1] ?? '') });
+      const heads: Written[] = [
+        [21, 'session-opened', { run: OTHER, ...head(1) }],
+        [71, 'session-closed', { run: OTHER, ...head(4) }],
+      ];
+      return chain('broker', created, pullStarted, pullSucceeded, ...heads);
+    };
+    expect(codesOf({ host: records, broker: told(records) })).toEqual([]);
+    const rewritten = host(opened, began, facts(ended, { duration_ms: 1 }), closed);
+    expect(codesOf({ host: rewritten, broker: told(records) })).toEqual(['head-mismatch']);
+    expect(codesOf({ host: records.slice(1), broker: told(records) })).toEqual(['head-mismatch']);
+  });
+
   it('is found out by a record that was changed, at its neighbour', () => {
     const lines = host(opened, began, ended, closed).map((line) => line.replace('"index":0,', '"index":0, '));
     expect(codesOf({ host: lines })).toEqual(['chain-broken', 'chain-broken']);
