@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { ObtainedCertificate } from '@beacon/client';
 import { createId } from '@beacon/protocol/id';
 import {
+  createHostCa,
   createSigner,
   createUserCa,
   decodeCertificate,
@@ -11,7 +12,9 @@ import {
   generateKey,
   type KeyPair,
   type PublicKey,
+  parsePublicKeyLine,
   type Signer,
+  signHostCertificate,
   signUserCertificate,
 } from '@beacon/ssh';
 
@@ -68,3 +71,21 @@ export const NOTHING_REVOKED = encodeKrl({
   comment: 'test',
   authorities: [],
 });
+
+/** The host's own certificate, as one line, for the key of this line. */
+export async function certifyHost(ca: Signer, host: string, keyLine: string): Promise<string> {
+  const now = BigInt(Math.floor(Date.now() / 1_000));
+  const blob = await signHostCertificate(
+    {
+      publicKey: parsePublicKeyLine(keyLine).key,
+      serial: 1n,
+      keyId: `beacon/host/${host}`,
+      principals: [host],
+      validAfter: now - 60n,
+      validBefore: now + 86_400n,
+    },
+    createHostCa(ca),
+    randomBytes(32),
+  );
+  return formatCertificateLine(blob);
+}
