@@ -162,12 +162,19 @@ class ScriptedSession implements RunConnection {
     const host = this.#host;
     host.requests.push(asked.salt.toString('base64url'));
     const behaviour = host.behave(asked.command);
-    if (behaviour.loses === 'before') return this.kill();
+    if (behaviour.loses === 'before') {
+      this.kill();
+      return;
+    }
     if (behaviour.refuses === true || this.#hasFailed) {
-      return this.#tell({ event: 'refused', id, code: 'test', reason: 'it does not like it' });
+      this.#tell({ event: 'refused', id, code: 'test', reason: 'it does not like it' });
+      return;
     }
     this.#tell({ event: 'started', id, command: asked.command });
-    if (asked.command === 'gate.state') return this.#answer(id, asked);
+    if (asked.command === 'gate.state') {
+      this.#answer(id, asked);
+      return;
+    }
     const index = this.#commands.names.findIndex(({ command }) => command === asked.command);
     const entry: Started = {
       grant: this.#commands.grant,
@@ -193,7 +200,10 @@ class ScriptedSession implements RunConnection {
         other.state = 'undone';
       }
     }
-    if (behaviour.loses === 'after') return this.kill();
+    if (behaviour.loses === 'after') {
+      this.kill();
+      return;
+    }
     this.#exit(entry);
     if (entry.code !== 0) {
       this.#hasFailed = true;
