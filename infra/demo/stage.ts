@@ -202,10 +202,15 @@ export class Stage {
 
   /** Ends the CA's server in order, and starts it again. */
   async restart(): Promise<void> {
-    const ended = new Promise((resolve) => this.#server?.once('exit', resolve));
-    this.#server?.kill('SIGTERM');
-    await ended;
+    await this.kill('SIGTERM');
     await this.serve();
+  }
+
+  /** Ends the CA's server, at once and in the middle of whatever it does unless another signal is named. */
+  async kill(signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
+    const ended = new Promise((resolve) => this.#server?.once('exit', resolve));
+    this.#server?.kill(signal);
+    await ended;
   }
 
   /** A real sshd that trusts the CA and nothing else, registered at the CA by the administrator. */
