@@ -294,7 +294,12 @@ export class RunEffects {
       attempt,
       random,
       obtain: (wish) => this.#obtain(wish, signal),
-      dial: (obtained) => this.#dial(obtained, signal),
+      dial: async (obtained) => {
+        const connection = await this.#dial(obtained, signal);
+        if (signal.aborted) connection.kill();
+        else signal.addEventListener('abort', () => connection.kill(), { once: true });
+        return connection;
+      },
       keepGrant: (grant) => hands.keepGrant(grant),
       isHeld: () => hands.isHeld(),
       note: (text) => hands.note(text),
