@@ -11,6 +11,8 @@ export interface CaConnection {
   readonly url: string;
   readonly service: ServiceClient;
   readonly outside: Outside;
+  /** Whether it has answered since this program started. */
+  readonly isKnown: boolean;
   /** Throws BrokerError `ca-unavailable`. */
   metadata(): Promise<CaMetadata>;
   /** The CA's keys for tokens; an unknown one is looked for anew, at most every 30 seconds. */
@@ -64,6 +66,9 @@ export function connectCa({ url, service, outside }: CaConnectionOptions): CaCon
     url,
     service,
     outside,
+    get isKnown() {
+      return known !== undefined;
+    },
     metadata: async () => (await current()).metadata,
     keys: async (header, token) => {
       const { keys } = await current();

@@ -169,6 +169,12 @@ export const brokerConfiguration = z.strictObject({
       per_person: limit(600).describe('requests of one person, over all their sessions'),
       runs: z.int().min(1).max(10_000).default(256).describe('runs in work in all'),
       runs_per_person: z.int().min(1).max(10_000).default(64).describe('runs in work of one person'),
+      output_bytes: z
+        .int()
+        .min(65_536)
+        .max(1_073_741_824)
+        .default(16_777_216)
+        .describe('what is kept of the output of one attempt of a run'),
       watchers: z.int().min(1).max(65_535).default(1_024).describe('open streams of events in all'),
       watchers_per_person: z
         .int()

@@ -1,9 +1,12 @@
 /** Runs commands on hosts for people. */
 export { BUILT_IN_PROCEDURES, DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in-procedures.ts';
+export { type BrokerConfiguration, brokerConfiguration, readBrokerConfiguration } from './configuration.ts';
+export { type BrokerOptions, createBroker, type RunningBroker } from './create-broker.ts';
 export { createDialer, type Dialer, type DialerOptions, type DialOptions } from './dialer.ts';
 export { BrokerError, type BrokerErrorCode, type BrokerErrorOptions } from './error.ts';
 export type { GateSession, SessionEnd } from './gate-session.ts';
 export { asGitHubFailure } from './github-failure.ts';
+export { main } from './main.ts';
 export {
   type HostCommand,
   missingFacts,

@@ -17,8 +17,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { readBrokerConfiguration } from './configuration.ts';
 import { makeSealingKey, makeServiceKey } from './broker-keys.ts';
+import { readBrokerConfiguration } from './configuration.ts';
 import { BrokerError } from './error.ts';
 import { configurationText, type InitChoices } from './init-files.ts';
 import { CALLBACK_PATH } from './portal-pages.ts';

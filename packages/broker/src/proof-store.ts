@@ -2,6 +2,7 @@
  * The proofs that were shown to this broker: a `jti` counts once per key for as long as its proof could be shown again, in
  * the store, so that no other process on it takes it either.
  */
+import { randomUUID } from 'node:crypto';
 import { type Database, type Migrations, prepareQuery, type Transaction } from '@beacon/server';
 import type { AccessProof } from './access-proof.ts';
 
@@ -38,6 +39,11 @@ export async function consumeProof(tx: Transaction<ProofTables>, proof: AccessPr
   const { thumbprint, jti, expiresAt } = proof;
   const { changed } = await insertProof(tx, { thumbprint, jti, expires_at: expiresAt.getTime() });
   return changed === 1;
+}
+
+/** Writes a row of nobody's, that is forgotten at the next pruning. */
+export async function probeProofs(tx: Transaction<ProofTables>): Promise<void> {
+  await consumeProof(tx, { thumbprint: 'readiness', jti: randomUUID(), expiresAt: new Date(0) });
 }
 
 /** Another process on the store may have a clock that is behind, or this one's may be set back. */

@@ -5,8 +5,6 @@
 import { z } from 'zod';
 import { command, hostId, id, limit, login, parameter, person, service, time, wholeNumber } from './name.ts';
 
-/** The login that a run enters when none is named. */
-export const DEFAULT_RUN_LOGIN = 'beacon';
 /** What the gate takes of one value at most, less what stands around it in a line. */
 const MAX_VALUE = 8192;
 
@@ -33,7 +31,7 @@ export const runRequest = z
   .strictObject({
     v: z.literal(1),
     host: hostId,
-    login: login.default(DEFAULT_RUN_LOGIN),
+    login: login.optional().meta({ description: "the one that the host's command names when absent" }),
     command: command.optional(),
     procedure: procedureName.optional(),
     params: values,
