@@ -49,6 +49,7 @@ const commands = new Set(
   ),
 );
 const TREE: Readonly<Record<string, readonly string[]>> = {
+  broker: ['init', 'serve', 'ready', 'check'],
   ca: [
     ...['init', 'serve', 'ready', 'check', 'backup', 'restore', 'token-key', 'key'],
     ...['service', 'host', 'person', 'root', 'rotate'],

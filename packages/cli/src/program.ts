@@ -4,6 +4,7 @@
  */
 import { Command } from 'commander';
 import { addCa, addPolicy, addRecords, addRevoke } from './administration.ts';
+import { addBroker } from './broker-commands.ts';
 import { collect, type Finish, JSON_OPTION, type Json } from './command-options.ts';
 import type { Context } from './context.ts';
 import { addGate } from './gate-commands.ts';
@@ -28,6 +29,7 @@ export function createProgram(context: Context, version: string, finish: Finish)
   addSsh(program, context, finish);
   addRun(program, context, finish);
   addCa(program, context, finish);
+  addBroker(program, finish);
   addRevoke(program, context, finish);
   addPolicy(program, context, finish);
   addRecords(program, context, finish);
