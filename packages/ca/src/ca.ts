@@ -15,6 +15,7 @@ import type { CaKeyTables } from './ca-key-store.ts';
 import type { EnrolmentTables } from './enrolment-store.ts';
 import type { OauthTables } from './oauth-store.ts';
 import type { ProofTables } from './proof-store.ts';
+import type { ReportedHeadTables } from './reported-heads-store.ts';
 import type { CaTables } from './rows.ts';
 import type { Service } from './services-configuration.ts';
 import type { Sessions } from './session.ts';
@@ -31,6 +32,7 @@ export type Tables = CaTables &
   TrustTables &
   CaKeyTables &
   EnrolmentTables &
+  ReportedHeadTables &
   RecordTables;
 export type Store = Database<Tables>;
 export type Readable = ReadableStore<Tables>;

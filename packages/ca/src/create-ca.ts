@@ -41,6 +41,7 @@ import { oauthMigrations } from './oauth-store.ts';
 import { isDisabled } from './persons.ts';
 import { consumeProof, proofMigrations } from './proof-store.ts';
 import { recordRoutes } from './record-routes.ts';
+import { reportedHeadMigrations } from './reported-heads-store.ts';
 import { DEFAULT_RETENTION, pruneAll, type Retention } from './retention.ts';
 import { openRules, type RuleBook, type RuleFiles, recordRules, recordRulesOfStart } from './rules.ts';
 import { sessionMigrations } from './session-store.ts';
@@ -101,6 +102,7 @@ export const migrations = [
   trustMigrations,
   enrolmentMigrations,
   caKeyMigrations,
+  reportedHeadMigrations,
 ];
 
 /** Throws CaError, ServerError or PolicyError when it cannot serve; nothing is left open then. */

@@ -18,6 +18,7 @@ import { HEADS_COUNTER } from './host-heads.ts';
 import { requireCurrent } from './host-renewal.ts';
 import { requireSignedBy, type SignedRequest } from './host-request.ts';
 import { spendToken, type TokenContent, verifyToken } from './host-token.ts';
+import { forgetWitness } from './host-witness.ts';
 import { certifyHost, type Host, type HostContent, requireUnknown, verifiedHost } from './hosts.ts';
 import { isDisabled } from './persons.ts';
 import { readSubjectKey } from './request.ts';
@@ -122,6 +123,7 @@ function contentOf(
 async function forgetReports(tx: Tx, host: string): Promise<void> {
   const gone = await tx.deleteFrom('host_reports').where('host', '=', host).executeTakeFirst();
   if (gone.numDeletedRows > 0n) await bumpCounter(tx, HEADS_COUNTER);
+  await forgetWitness(tx, host);
 }
 
 /** The host's certificates that have not ended; answers their serials. */

@@ -54,6 +54,7 @@ const kinds = {
   'self-test-over': 'denied',
   'head-refused': 'conflict',
   'head-gap': 'conflict',
+  'head-overtaken': 'conflict',
   'trust-unpublished': 'not-found',
   'trust-root-refused': 'invalid',
   'trust-root-version': 'conflict',

@@ -1,9 +1,10 @@
-/** `GET /v1/host-reports`: how each host stands, for who administers hosts. */
+/** `GET /v1/host-reports`: how each host stands, and how far services' records go, for who administers hosts. */
 import type { ReportedHosts } from '@beacon/protocol/http/enrolment';
 import type { Caller } from './access-token.ts';
 import { requireAuthority } from './authority.ts';
 import type { Ca } from './ca.ts';
 import type { HostCondition } from './host-condition.ts';
+import type { ServiceHeadRow } from './reported-heads-store.ts';
 import { readTrustHealth } from './trust-health.ts';
 
 /** How all hosts stand, in the order of their ids. Denied without `ca.hosts`. */
@@ -25,7 +26,17 @@ export async function listReports(ca: Ca, caller: Caller, ip: string): Promise<R
             },
       warnings: [...warnings],
     })),
+    services: (await readServiceHeads(ca)).map(({ service, seq, hash, seen_at, refused_at }) => ({
+      service,
+      seen: new Date(seen_at).toISOString(),
+      head: { seq, hash },
+      head_refused: refused_at === null ? null : new Date(refused_at).toISOString(),
+    })),
   };
+}
+
+function readServiceHeads(ca: Ca): Promise<ServiceHeadRow[]> {
+  return ca.store.selectFrom('service_heads').selectAll().orderBy('service').execute();
 }
 
 function reportOf(report: Exclude<HostCondition['report'], undefined>) {

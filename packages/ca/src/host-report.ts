@@ -18,6 +18,7 @@ import { CaError } from './error.ts';
 import type { ReportContent } from './host-condition.ts';
 import { HEADS_COUNTER } from './host-heads.ts';
 import { readSigner, requireFresh, requireHost, type SignedRequest, useNonce } from './host-request.ts';
+import { checkWitness } from './host-witness.ts';
 import { bumpCounter, storedSerial } from './store.ts';
 import { readStatusState } from './trust-store.ts';
 
@@ -154,6 +155,7 @@ async function keep(
 ): Promise<ReportAnswer> {
   const { versions, trust, contract, head } = body;
   const now = ca.now();
+  const isContradicted = await checkWitness(ca, tx, body);
   const contractText =
     contract?.allowlist ??
     (contract !== undefined && before?.contract_sha256 === contract.sha256 ? before.contract : null);
@@ -171,7 +173,7 @@ async function keep(
     contract: contractText,
     head_seq: head.seq,
     head_hash: head.hash,
-    head_refused_at: before?.head_refused_at ?? null,
+    head_refused_at: isContradicted ? now.getTime() : (before?.head_refused_at ?? null),
   };
   if (isOther(before, body)) {
     await ca.records.append(tx, {

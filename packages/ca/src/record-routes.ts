@@ -1,5 +1,6 @@
 /** Records, checkpoints and the CA's public keys over HTTP. */
 import { CHECKPOINT_TYPE, formatCheckpoint } from '@beacon/protocol/checkpoint';
+import { headsAnswer, headsRequest } from '@beacon/protocol/http/heads';
 import { authorityKeys, checkpointAnswer, recordList, recordQuery } from '@beacon/protocol/http/records';
 import { FIRST_PREVIOUS } from '@beacon/protocol/record';
 import type { Route } from '@beacon/server';
@@ -9,6 +10,7 @@ import type { Ca } from './ca.ts';
 import { type CaKeyKind, readCaKeyRows } from './ca-key-store.ts';
 import { defineRoute } from './define-route.ts';
 import { createHeadsReader } from './host-heads.ts';
+import { takeHeads } from './service-heads.ts';
 
 export interface RecordRouteOptions {
   readonly tokenSigning: JWK & { kid: string };
@@ -40,10 +42,20 @@ export function recordRoutes(ca: Ca, options: RecordRouteOptions): readonly Rout
       },
     }),
     defineRoute({
+      method: 'POST',
+      path: '/v1/heads',
+      summary: "How far a service's own records go, and those of hosts as it saw them; it only moves forward",
+      tag: 'records',
+      access: 'write',
+      request: { body: headsRequest },
+      responses: { 200: { description: 'kept', schema: headsAnswer } },
+      handle: async ({ body, caller }) => ({ status: 200, body: await takeHeads(ca, caller, body) }),
+    }),
+    defineRoute({
       method: 'GET',
       path: '/v1/checkpoint',
       summary:
-        "The heads of the CA's records and, in one digest, of the hosts' records, signed: keep it, and none can be rewritten unseen",
+        "The heads of the CA's records and, in one digest each, of the hosts' and of services' records, signed: keep it, and none can be rewritten unseen",
       tag: 'records',
       access: 'public',
       request: {},

@@ -12,6 +12,13 @@ export function refuseService(ca: Ca, service: string, right: ServiceRight): voi
   if (refusal !== undefined) throw refusal;
 }
 
+/** The same of a service alone: the command line, which people run themselves, is none. */
+export function requireServiceWith(ca: Ca, service: string, right: ServiceRight): void {
+  if (service === COMMAND_LINE_CLIENT)
+    throw new CaError('service-refused', 'the command line may not do this: it is for services');
+  refuseService(ca, service, right);
+}
+
 /** The refusal that {@link refuseService} throws, if any. */
 export function serviceRefusal(ca: Ca, service: string, right: ServiceRight): CaError | undefined {
   const isOwnProgram = service === COMMAND_LINE_CLIENT && right !== 'github-token';

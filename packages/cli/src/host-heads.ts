@@ -1,10 +1,17 @@
 /**
- * The heads of the hosts' own records, as far as the CA tells them: they must be those that its signed checkpoint commits
- * to, and none may have gone back since this machine looked last. Of a host that was enrolled anew the records begin anew,
+ * The heads of the hosts' own records, and of services', as far as the CA tells them: they must be those that its signed
+ * checkpoint commits to, and none of a host may have gone back since this machine looked last. Of a host that was enrolled anew the records begin anew,
  * which the CA's own records tell.
  */
 import { type CaApi, ClientError } from '@beacon/client';
-import { type ChainHead, type Checkpoint, digestHeads, HOST_HEADS } from '@beacon/protocol/checkpoint';
+import {
+  type ChainHead,
+  type Checkpoint,
+  digestHeads,
+  digestServiceHeads,
+  HOST_HEADS,
+  SERVICE_HEADS,
+} from '@beacon/protocol/checkpoint';
 import { CliError } from './error.ts';
 
 export type HostHeads = ReadonlyMap<string, ChainHead>;
@@ -21,13 +28,22 @@ export async function readHostHeads(
 ): Promise<{ checkpoint: Checkpoint; heads: HostHeads | undefined }> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
     const heads = await readReported(api);
+    const services = heads === undefined ? [] : await api.serviceHeads();
     const checkpoint = await readCheckpoint();
-    const committed = checkpoint.heads[HOST_HEADS];
-    if (heads === undefined || committed === undefined) return { checkpoint, heads };
-    if (digestHeads([...heads].map(([host, head]) => ({ host, head }))) === committed.hash)
-      return { checkpoint, heads };
+    if (heads === undefined) return { checkpoint, heads };
+    const shown = {
+      [HOST_HEADS]: digestHeads([...heads].map(([host, head]) => ({ host, head }))),
+      [SERVICE_HEADS]: digestServiceHeads(services),
+    };
+    const isCommitted = Object.entries(shown).every(([kind, hash]) => {
+      const committed = checkpoint.heads[kind];
+      return committed === undefined || committed.hash === hash;
+    });
+    if (isCommitted) return { checkpoint, heads };
   }
-  throw broken('the heads of hosts that the CA shows are not those that its signed checkpoint commits to');
+  throw broken(
+    'the heads of hosts and services that the CA shows are not those that its signed checkpoint commits to',
+  );
 }
 
 async function readReported(api: CaApi): Promise<HostHeads | undefined> {

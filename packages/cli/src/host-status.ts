@@ -1,10 +1,11 @@
-/** `beacon ca host status`: what each host reported last, what certificate it has, and what should be looked at. */
-import type { HostStanding } from '@beacon/client';
+/** `beacon ca host status`: what each host reported last, what certificate it has, and what should be looked at. Below it, services. */
+import type { HostStanding, ServiceHead } from '@beacon/client';
 import { isName, nameForms } from '@beacon/protocol/name';
 import { type Context, openCa } from './context.ts';
 import { usageError } from './error.ts';
 import { formatTable, formatTime } from './terminal.ts';
 
+const SERVICE_HEADINGS = ['SERVICE', 'SEEN', 'RECORDS', 'LOOK AT'];
 const HEADINGS = ['HOST', 'SEEN', 'BEACON', 'SSHD', 'ROOT', 'STATUS', 'CLOCK', 'CONTRACT', 'RECORDS'];
 
 export async function showHosts(
@@ -19,12 +20,19 @@ export async function showHosts(
   if (id !== undefined) await api.host(id);
   const hosts = (await api.hostReports()).filter((host) => id === undefined || host.id === id);
   const { terminal } = context;
+  const services = id === undefined ? await api.serviceHeads() : [];
   if (options.json) {
-    terminal.json({ hosts: hosts.map(standingJson) });
+    terminal.json({
+      hosts: hosts.map(standingJson),
+      ...(id === undefined ? { services: services.map(serviceJson) } : {}),
+    });
     return 0;
   }
   const rows = hosts.map((host) => [...cellsOf(host), ...certificateCells(host)]);
   for (const line of formatTable([[...HEADINGS, 'CERTIFICATE ENDS', 'LOOK AT'], ...rows])) terminal.out(line);
+  if (services.length === 0) return 0;
+  terminal.out('');
+  for (const line of formatTable([SERVICE_HEADINGS, ...services.map(serviceCells)])) terminal.out(line);
   return 0;
 }
 
@@ -47,6 +55,19 @@ function cellsOf({ id, report }: HostStanding): string[] {
 function certificateCells({ state, certificate, warnings }: HostStanding): string[] {
   const ends = certificate === undefined ? '-' : formatTime(certificate.validBefore);
   return [ends, state === 'disabled' ? 'disabled' : warnings.join(',') || '-'];
+}
+
+function serviceCells({ service, seen, head, headRefused }: ServiceHead): string[] {
+  return [
+    service,
+    formatTime(seen),
+    String(head.seq),
+    headRefused === undefined ? '-' : `head-refused ${formatTime(headRefused)}`,
+  ];
+}
+
+function serviceJson({ service, seen, head, headRefused }: ServiceHead): object {
+  return { service, seen: seen.toISOString(), head, head_refused: headRefused?.toISOString() ?? null };
 }
 
 /** The API's own names, so that one reader serves both. */

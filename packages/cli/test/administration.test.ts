@@ -277,6 +277,20 @@ describe('administration through the API', () => {
     expect((await home.run(['ca', 'host', 'status', 'BUILD'])).status).toBe(64);
   });
 
+  it('L4: shows how far the records of services go, and finds heads that the checkpoint does not commit to', async () => {
+    ca.knobs.services = { portal: head(7) };
+    const shown = await home.run(['ca', 'host', 'status']);
+    expect(shown.stdout).toMatch(/SERVICE +SEEN +RECORDS +LOOK AT\nportal +.* +7 +-\n$/);
+    const all = JSON.parse((await home.run(['ca', 'host', 'status', '--json'])).stdout);
+    expect(all.services).toMatchObject([{ service: 'portal', head: head(7), head_refused: null }]);
+    expect((await home.run(['records', 'verify'])).status).toBe(0);
+    ca.knobs.tamper = (path, body) =>
+      path === '/v1/host-reports' ? { ...body, services: [{ ...all.services[0], head: head(6) }] } : body;
+    const result = await home.run(['records', 'verify']);
+    ca.knobs.services = {};
+    expect(result).toMatchObject({ status: 70, stderr: expect.stringContaining('commits to') });
+  });
+
   it('finds a chain that was made anew', async () => {
     const anchors = join(home.state, 'anchors');
     const [file = ''] = readdirSync(anchors);

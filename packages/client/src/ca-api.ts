@@ -60,6 +60,10 @@ export interface CaApi {
   revokeHostToken(id: string): Promise<RecordReference>;
   /** How each host stands; with the right to administer hosts. */
   hostReports(): Promise<readonly HostStanding[]>;
+  /** How far the records of services go, as they reported it; with the same right. */
+  serviceHeads(): Promise<readonly ServiceHead[]>;
+  /** Tells the CA how far a service's own records go, and those of hosts as their gates told. Refused if not further. */
+  reportHeads(head: RecordReference, hosts: readonly SeenHead[]): Promise<void>;
   changePerson(person: string, change: 'disable' | 'enable', reason: string): Promise<PersonChanged>;
   disabledPersons(): Promise<readonly DisabledPerson[]>;
   /** The exact body is the caller's, because a key to be certified has signed it. */
@@ -149,6 +153,20 @@ export interface HostReport {
   readonly headRefused: Date | undefined;
 }
 
+export interface ServiceHead {
+  readonly service: string;
+  readonly seen: Date;
+  /** Of its own records. */
+  readonly head: RecordReference;
+  readonly headRefused: Date | undefined;
+}
+
+/** The head of a host's records as a service saw it. */
+export interface SeenHead {
+  readonly host: string;
+  readonly head: RecordReference;
+}
+
 export interface HostToken {
   readonly id: string;
   /** The host id, or the pattern. */
@@ -176,6 +194,11 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
     read(await ask({ method: 'POST', path, body: json(body) }), place);
   const ofPublic = (path: string, maxBytes?: number) =>
     requestPublic(outside, `${credentials.issuer}${path}`, maxBytes === undefined ? {} : { maxBytes });
+  const reports = async () =>
+    read(
+      await ask({ method: 'GET', path: '/v1/host-reports', maxBytes: MAX_RECORDS_BYTES }),
+      'the host reports',
+    );
 
   return {
     whoami: async () => readWhoami(await get('/v1/sessions/current', 'the session')),
@@ -214,13 +237,13 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
       const answer = await ask({ method: 'DELETE', path: `/v1/host-tokens/${segment(id)}` });
       return readRecordReference(read(answer, 'the host token').object('record'));
     },
-    hostReports: async () => {
-      const path = '/v1/host-reports';
-      const answer = read(
-        await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES }),
-        'the host reports',
-      );
-      return answer.objects('hosts').map(readStanding);
+    hostReports: async () => (await reports()).objects('hosts').map(readStanding),
+    serviceHeads: async () => {
+      const answer = await reports();
+      return answer.has('services') ? answer.objects('services').map(readServiceHead) : [];
+    },
+    reportHeads: async (head, hosts) => {
+      await post('/v1/heads', { chain: 'broker', head, hosts }, 'the heads');
     },
     changePerson: async (person, change, reason) =>
       readPersonChanged(await post(`/v1/persons/${segment(person)}/${change}`, { reason }, 'the person')),
@@ -307,6 +330,15 @@ function readStanding(host: Answer): HostStanding {
             validBefore: certificate.time('valid_before'),
           },
     warnings: host.texts('warnings', 64),
+  };
+}
+
+function readServiceHead(entry: Answer): ServiceHead {
+  return {
+    service: entry.name('service', 'service'),
+    seen: entry.time('seen'),
+    head: readRecordReference(entry.object('head')),
+    headRefused: entry.has('head_refused') ? entry.time('head_refused') : undefined,
   };
 }
 

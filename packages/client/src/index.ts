@@ -56,6 +56,8 @@ export {
   type MadeHostToken,
   type RotatingKey,
   type Rotation,
+  type SeenHead,
+  type ServiceHead,
 } from './ca-api.ts';
 export { type CertificateWish, type ObtainedCertificate, obtainCertificate } from './certificate.ts';
 export { fetchJwks, verifyCheckpoint } from './checkpoint.ts';

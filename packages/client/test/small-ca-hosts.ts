@@ -1,5 +1,11 @@
 /** How the hosts of the CA for tests stand: what their reports said, and the checkpoint's commitment to their heads. */
-import { type ChainHead, digestHeads, HOST_HEADS } from '@beacon/protocol/checkpoint';
+import {
+  type ChainHead,
+  digestHeads,
+  digestServiceHeads,
+  HOST_HEADS,
+  SERVICE_HEADS,
+} from '@beacon/protocol/checkpoint';
 import type { SmallHost } from './small-ca-knobs.ts';
 
 export function standingOf({ id }: SmallHost, head: ChainHead | undefined, at: Date): object {
@@ -21,7 +27,18 @@ export function standingOf({ id }: SmallHost, head: ChainHead | undefined, at: D
   };
 }
 
-export function headsOf(heads: Readonly<Record<string, ChainHead>>): Record<string, ChainHead> {
+type Heads = Readonly<Record<string, ChainHead>>;
+
+export function headsOf(heads: Heads, services: Heads): Record<string, ChainHead> {
   const named = Object.entries(heads).map(([host, head]) => ({ host, head }));
-  return named.length === 0 ? {} : { [HOST_HEADS]: { seq: 1, hash: digestHeads(named) } };
+  const ofServices = Object.entries(services).map(([service, head]) => ({ service, head }));
+  return {
+    ...(named.length === 0 ? {} : { [HOST_HEADS]: { seq: 1, hash: digestHeads(named) } }),
+    ...(ofServices.length === 0 ? {} : { [SERVICE_HEADS]: { seq: 1, hash: digestServiceHeads(ofServices) } }),
+  };
+}
+
+export function servicesOf(services: Heads, at: Date): object[] {
+  const seen = at.toISOString();
+  return Object.entries(services).map(([service, head]) => ({ service, seen, head, head_refused: null }));
 }

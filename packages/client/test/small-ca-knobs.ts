@@ -34,6 +34,8 @@ export interface Knobs {
   denials: Record<string, { code: string; detail: string; missing: unknown[] }>;
   /** The heads of hosts' records, of those that have reported. */
   heads: Record<string, ChainHead>;
+  /** The heads of services' records. */
+  services: Record<string, ChainHead>;
   /** What the checkpoint commits to instead. */
   committed: Record<string, ChainHead> | undefined;
 }

@@ -12,7 +12,7 @@ import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { createHostCa, createUserCa } from '@beacon/ssh/sign-certificate';
 import { createSigner } from '@beacon/ssh/signature';
 import { CompactSign, exportJWK, generateKeyPair } from 'jose';
-import { headsOf, standingOf } from './small-ca-hosts.ts';
+import { headsOf, servicesOf, standingOf } from './small-ca-hosts.ts';
 import { createIssuer } from './small-ca-issuer.ts';
 import type { Knobs, SmallHost } from './small-ca-knobs.ts';
 import { Refusal, refuse, send } from './small-ca-refusal.ts';
@@ -60,6 +60,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
     certificate: (fields) => fields,
     denials: {},
     heads: {},
+    services: {},
     committed: undefined,
     ...initial,
   };
@@ -235,7 +236,10 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
           disabled: [{ person: 'github:1', since: startedAt.toISOString(), by: PERSON, reason: 'left' }],
         };
       case 'GET /v1/host-reports':
-        return { hosts: knobs.hosts.map((host) => standingOf(host, knobs.heads[host.id], startedAt)) };
+        return {
+          hosts: knobs.hosts.map((host) => standingOf(host, knobs.heads[host.id], startedAt)),
+          services: servicesOf(knobs.services, startedAt),
+        };
       case 'GET /v1/records': {
         const after = Number(query.get('after') ?? 0);
         const limit = Number(query.get('limit') ?? 100);
@@ -309,7 +313,7 @@ export async function startSmallCa(initial: Partial<Knobs> = {}): Promise<SmallC
           chain: 'ca',
           ...head(),
           time: new Date().toISOString(),
-          heads: headsOf(knobs.committed ?? knobs.heads),
+          heads: headsOf(knobs.committed ?? knobs.heads, knobs.services),
         });
         const checkpoint = await new CompactSign(Buffer.from(payload))
           .setProtectedHeader({ alg: 'EdDSA', typ: 'beacon-checkpoint+jwt', kid: 'one' })

@@ -20,7 +20,7 @@ export interface Checkpoint extends ChainHead {
   readonly chain: string;
   /** UTC with milliseconds. */
   readonly time: string;
-  /** Of the chains of hosts, all in one under {@link HOST_HEADS}. */
+  /** Of the chains of hosts, all in one under {@link HOST_HEADS}; of services under {@link SERVICE_HEADS}. */
   readonly heads: Readonly<Record<string, ChainHead>>;
 }
 
@@ -29,9 +29,28 @@ export const HOST_HEADS = 'hosts';
 
 /** One digest for the heads that hosts reported, lower-case hex; the order in which they are given does not matter. */
 export function digestHeads(heads: readonly { readonly host: string; readonly head: ChainHead }[]): string {
-  const lines = heads.map(({ host, head }) => `${host} ${head.seq} ${head.hash}\n`);
+  return digestLines(
+    'beacon-host-heads-1\0',
+    heads.map(({ host, head }) => `${host} ${head.seq} ${head.hash}\n`),
+  );
+}
+
+/** The same for services that keep records of their own. */
+export const SERVICE_HEADS = 'services';
+
+/** One digest for the heads that services reported, lower-case hex; the order does not matter. */
+export function digestServiceHeads(
+  heads: readonly { readonly service: string; readonly head: ChainHead }[],
+): string {
+  return digestLines(
+    'beacon-service-heads-1\0',
+    heads.map(({ service, head }) => `${service} ${head.seq} ${head.hash}\n`),
+  );
+}
+
+function digestLines(tag: string, lines: readonly string[]): string {
   return createHash('sha256')
-    .update('beacon-host-heads-1\0')
+    .update(tag)
     .update(lines.toSorted((a, b) => (a < b ? -1 : 1)).join(''))
     .digest('hex');
 }

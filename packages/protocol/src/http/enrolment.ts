@@ -3,8 +3,20 @@
  * becomes a host and stays one (DESIGN.md section 6). How a machine signs its requests is `host-request.ts`.
  */
 import { z } from 'zod';
+import { chainHead as head } from './heads.ts';
 import { address, hostRequest, labels, word } from './hosts.ts';
-import { bytes32, hostId, id, login, person, publicKeyLine, recordReference, serial, time } from './name.ts';
+import {
+  bytes32,
+  hostId,
+  id,
+  login,
+  person,
+  publicKeyLine,
+  recordReference,
+  serial,
+  service,
+  time,
+} from './name.ts';
 
 const place = {
   port: z.int().min(1).max(65535),
@@ -106,7 +118,6 @@ export const selfTestAnswer = z
   })
   .meta({ id: 'SelfTestCertificate' });
 
-const head = z.strictObject({ seq: z.int().min(0), hash: z.string().regex(/^[0-9a-f]{64}$/) });
 const version = z
   .string()
   .max(100)
@@ -169,6 +180,13 @@ const hostReport = z.strictObject({
   head_refused: time.nullable(),
 });
 
+const serviceHead = z.strictObject({
+  service,
+  seen: time,
+  head: head.meta({ description: 'of its own records' }),
+  head_refused: time.nullable(),
+});
+
 export const reportedHosts = z
   .strictObject({
     hosts: z.array(
@@ -183,6 +201,7 @@ export const reportedHosts = z
         warnings: z.array(hostWarning).meta({ description: 'of an enabled host' }),
       }),
     ),
+    services: z.array(serviceHead).meta({ description: 'those that keep records of runs' }),
   })
   .meta({ id: 'ReportedHosts' });
 
