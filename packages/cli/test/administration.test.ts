@@ -278,6 +278,7 @@ describe('administration through the API', () => {
   });
 
   it('L4: shows how far the records of services go, and finds heads that the checkpoint does not commit to', async () => {
+    ca.knobs.heads = { 'build-01': head(40) };
     ca.knobs.services = { portal: head(7) };
     const shown = await home.run(['ca', 'host', 'status']);
     expect(shown.stdout).toMatch(/SERVICE +SEEN +RECORDS +LOOK AT\nportal +.* +7 +-\n$/);
