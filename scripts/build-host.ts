@@ -1,6 +1,6 @@
 /**
  * `npm run build:host`: one archive to carry, with what a machine needs to become a managed host and no more: the runtime,
- * the bundled programs, the two scripts that sshd and sudo start, the units. It is unpacked on a machine without Node, and
+ * the bundled programs, the two scripts that sshd and sudo start, the units, the runner commands. It is unpacked on a machine without Node, and
  * its `./beacon host init` called. Two builds of one tree give the same bytes; what the runtime compiles of the gate, which
  * differs from machine to machine, is made there.
  */
@@ -38,9 +38,10 @@ export async function buildHost(out: string, architecture: Architecture = 'x64')
   await bundleGate(join(folder, 'gate'));
   const libraries = await bundleCommand(join(folder, 'beacon.js'));
   writeFileSync(join(folder, 'LICENSE.libraries'), libraries.map(readLicence).join('\n'));
-  const put = (from: string, mode: number): void => {
-    copyFileSync(join(ROOT, from), join(folder, basename(from)));
-    chmodSync(join(folder, basename(from)), mode);
+  const put = (from: string, mode: number, into = '.'): void => {
+    const to = join(folder, into, basename(from));
+    copyFileSync(join(ROOT, from), to);
+    chmodSync(to, mode);
   };
   put('LICENSE', 0o644);
   put('packages/gate/files/compile.cjs', 0o644);
@@ -48,6 +49,11 @@ export async function buildHost(out: string, architecture: Architecture = 'x64')
   put('packages/gate/files/shell', 0o755);
   for (const name of readdirSync(join(ROOT, 'infra/systemd')).filter((unit) => UNIT.test(unit)))
     put(join('infra/systemd', name), 0o644);
+  put('packages/host/files/runner-allowlist.json', 0o644);
+  put('infra/systemd/beacon-runner@.service', 0o644);
+  mkdirSync(join(folder, 'commands'), { recursive: true });
+  for (const name of readdirSync(join(ROOT, 'packages/host/files/commands')))
+    put(join('packages/host/files/commands', name), 0o755, 'commands');
   const { machine, loader } = MACHINES[architecture];
   const launcher = readFileSync(join(ROOT, 'packages/host/files/beacon'), 'utf8')
     .replace(MACHINES.x64.machine, machine)

@@ -60,7 +60,7 @@ describe('the archive for hosts', () => {
     const { status } = spawnSync('sha256sum', ['--check', `${name}.sha256`], { cwd: join(folder, 'built') });
     expect(status).toBe(0);
     const known =
-      /^(LICENSE([.](node|libraries))?|beacon([.]js)?|gate([.]js)?|compile[.]cjs|node|principals|shell|beacon-host[-.].*)$/;
+      /^(LICENSE([.](node|libraries))?|beacon([.]js)?|gate([.]js)?|compile[.]cjs|node|principals|shell|beacon-host[-.].*|commands.*|runner-allowlist[.]json|beacon-runner@[.]service)$/;
     expect(Object.keys(archive.unpacked).filter((part) => !known.test(part))).toEqual([]);
   });
 

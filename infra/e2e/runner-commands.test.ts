@@ -2,7 +2,7 @@
  * The runner commands on a managed host of the lab, asked for through its gate, with the small runner and the stand-in in
  * GitHub's place: a runner's whole life, what is refused, and what a hostile job can reach.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -14,9 +14,9 @@ import { whyNoLab } from '../lab/possible.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const FILES = join(ROOT, 'packages/host/files');
 const COMMANDS = '/usr/lib/beacon/commands';
 const RUNNERS = '/opt/beacon/runners';
+const DOWNLOADS = '/actions/runner/releases/download';
 const SCOPE = { kind: 'repository', id: 5 } as const;
 const ARCH = process.arch === 'arm64' ? 'arm64' : 'x64';
 
@@ -32,7 +32,6 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
 
   beforeAll(async () => {
     lab = await Lab.temporary();
-    host = await GateHost.boot(lab, 'build-01');
     standin = await startStandin({
       host: await lab.address(),
       configuration: {
@@ -41,23 +40,15 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
         ],
       },
     });
-    for (const name of readdirSync(join(FILES, 'commands')))
-      await host.lab.copyIn(join(FILES, 'commands', name), `${COMMANDS}/${name}`, { mode: 0o755 });
-    const unit = 'beacon-runner@.service';
-    await host.lab.copyIn(join(ROOT, 'infra/systemd', unit), `/etc/systemd/system/${unit}`);
-    await host.lab.run(['systemctl', 'daemon-reload']);
-    await host.lab.write('/etc/beacon/allowlist.json', allowlist());
+    const sources = ['--github-url', standin.url, '--runner-downloads', `${standin.url}${DOWNLOADS}`];
+    host = await GateHost.boot(lab, 'build-01', ['--runners', '3', ...sources]);
+    // Less room than a real runner wants.
+    await host.script('sed -i \'s/"4194304"/"1024"/\' /etc/beacon/allowlist.json');
   }, 120_000);
   afterAll(async () => {
     await standin.close();
     await lab.down();
   });
-
-  /** The list that ships, with the stand-in in GitHub's place and less room asked for. */
-  const allowlist = (): string =>
-    readFileSync(join(FILES, 'runner-allowlist.json'), 'utf8')
-      .replaceAll('https://github.com', standin.url)
-      .replace('"4194304"', '"1024"');
 
   /** One session of these commands; what each said and its status, and whether the run was kept. */
   async function session(...asked: readonly Asked[]) {
@@ -123,7 +114,10 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
     expect(await bindings()).toBe('');
   });
 
-  test('are a list that the host accepts', async () => {
+  test('are a list that the host accepts, as a host that is in order has it', async () => {
+    const checked = await host.lab.exec(['/usr/lib/beacon/beacon', 'host', 'check']);
+    expect(checked.stdout).not.toContain('DEFECT');
+    expect(checked.stdout).toContain('runner.preflight is otherwise than it ships');
     const { status, stdout } = await host.lab.exec(['/usr/lib/beacon/node', '/usr/lib/beacon/gate', 'check']);
     expect(stdout).toContain('runner.configure');
     expect(status).toBe(0);
@@ -307,5 +301,15 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
     const figure = /Overall exposure level for \S+: ([0-9.]+)/.exec(said.stdout)?.[1];
     const page = readFileSync(join(ROOT, 'docs/runner.md'), 'utf8');
     expect(page).toContain(`exposure ${figure}`);
+  });
+
+  test('go with the host, which says which runner is registered at GitHub still', async () => {
+    await provision('web-1');
+    await until(() => isOnline('web-1'));
+    const removed = await host.lab.run(['/usr/lib/beacon/beacon', 'host', 'remove', '--purge']);
+    expect(removed).toContain('the runner web-1 was ended');
+    expect(await host.script('ls -d /opt/beacon /usr/lib/beacon /etc/beacon 2>/dev/null || :')).toBe('');
+    expect(await host.script('ls -R /etc/systemd/system')).not.toContain('beacon-');
+    expect(await host.script('getent passwd')).not.toContain('beacon-r-');
   });
 });

@@ -17,12 +17,12 @@ export class GateHost extends InitHost {
     this.ca = new ThrowAwayCa({ host: lab.name, login: LOGIN }, () => new Date());
   }
 
-  /** Boots a host and makes it a managed one, whose allowlist is empty. */
-  static async boot(lab: Lab, name: string): Promise<GateHost> {
+  /** Boots a host and makes it a managed one, whose allowlist is empty unless `words` of `init` say otherwise. */
+  static async boot(lab: Lab, name: string, words: readonly string[] = []): Promise<GateHost> {
     const managed = new GateHost(await InitHost.bootWithArchive(lab, name));
     await managed.#layTrust('/root/trust', await managed.ca.publish());
     await managed.lab.write('/root/root.pub', `${formatPublicKeyLine(managed.ca.rootKey.publicKey)}\n`);
-    await managed.init(['--root-key', '/root/root.pub', '--trust', '/root/trust']);
+    await managed.init(['--root-key', '/root/root.pub', '--trust', '/root/trust', ...words]);
     return managed;
   }
 

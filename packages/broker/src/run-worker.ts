@@ -131,11 +131,13 @@ export class RunWorker {
     const draft = new RunDraft(this.#run, this.#options.now(), this.#left);
     const settle: (() => void)[] = [];
     const taken: Input[] = [];
-    while (this.#inputs.length > 0 && !isResting(draft.run.state)) {
+    for (;;) {
       const [input] = this.#inputs.splice(0, 1);
       if (input === undefined) break;
       taken.push(input);
       this.#take(draft, input, settle);
+      // What is going on is let go of before anything else is heeded.
+      if (draft.run.state !== draft.before.state && isResting(draft.run.state)) break;
     }
     if (draft.hasChanged) {
       try {

@@ -322,3 +322,27 @@ export function textOf(entries: readonly RunLogEntry[], stream: 'stdout' | 'stde
     .map(({ data }) => String(data['text'] ?? ''))
     .join('');
 }
+
+/** Writes like `commit` up to a write at which the process dies: it is on the disk or not, and nobody hears of it. */
+export function dying(
+  commit: Engine['commit'],
+  dies: { readonly at: number; readonly when: 'before' | 'after' },
+): { commit: Engine['commit']; died: Promise<void>; written: () => number } {
+  let count = 0;
+  let tell: () => void = () => undefined;
+  const died = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  const write: Engine['commit']['write'] = async (unit) => {
+    count += 1;
+    if (count > dies.at || (count === dies.at && dies.when === 'before')) {
+      tell();
+      throw new Error('the process is dead');
+    }
+    const value = await commit.write(unit);
+    if (count < dies.at) return value;
+    tell();
+    throw new Error('the process is dead');
+  };
+  return { commit: { ...commit, latest: undefined, write }, died, written: () => count };
+}

@@ -18,6 +18,12 @@ export function addHost(program: Command, context: Context, finish: Finish): voi
     .option('--token-file <file>', 'the token of beacon ca host token, to enrol with; - reads standard input')
     .option('--login <name>', 'the login that certificates enter (default: "beacon")')
     .option('--accounts <name=count>', 'a pool of accounts for commands; may be repeated', collect, [])
+    .option('--runners <count>', "be ready for so many of GitHub's runners: accounts, commands, a unit")
+    .option(
+      '--github-url <url>',
+      'where runners register, for GitHub Enterprise Server (default: "https://github.com")',
+    )
+    .option('--runner-downloads <url>', 'where their programs are fetched (default: those of actions/runner)')
     .option(
       '--personal-login <name>',
       'an account that persons enter by beacon ssh; may be repeated',

@@ -9,6 +9,7 @@ import {
   diffPlan,
   type Finding,
   type FirstContact,
+  GITHUB,
   initHost,
   meetCa,
   openMachine,
@@ -16,9 +17,12 @@ import {
   parseBrokerAddress,
   parsePersonalLogin,
   parsePool,
+  parseRunnerCount,
+  parseRunnerSource,
   prepareEnrolment,
   prepareHost,
   printPlan,
+  RUNNER_POOL,
   readHostCertificate,
   readNote,
   readPresent,
@@ -47,6 +51,9 @@ export interface HostInitOptions extends HostPlaceOptions {
   readonly login?: string;
   readonly tokenFile?: string;
   readonly accounts: readonly string[];
+  readonly runners?: string;
+  readonly githubUrl?: string;
+  readonly runnerDownloads?: string;
   readonly personalLogin: readonly string[];
   /** False for `--no-personal-logins`. */
   readonly personalLogins: boolean;
@@ -241,17 +248,37 @@ function readWish(
       'this host has pinned another root key: beacon host remove, then init, if that is meant',
     );
   }
-  const pools = options.accounts.length === 0 ? noted?.pools : new Map(options.accounts.map(parsePool));
+  const runners = readRunners(noted, options);
+  const pools = new Map(options.accounts.length === 0 ? noted?.pools : options.accounts.map(parsePool));
+  const count =
+    options.runners === undefined ? noted?.pools.get(RUNNER_POOL) : parseRunnerCount(options.runners);
+  if (runners !== undefined && count !== undefined) pools.set(RUNNER_POOL, count);
   const personal = options.personalLogin.map(parsePersonalLogin);
   const broker = options.brokerAddress.map(parseBrokerAddress);
   return {
     host,
     login,
     rootKey,
-    pools: pools ?? new Map(),
+    pools,
     ca,
     personalLogins: keep(options.personalLogins, personal, noted?.personalLogins),
     brokerAddresses: keep(options.brokerAddresses, broker, noted?.brokerAddresses),
+    ...(runners === undefined ? {} : { runners }),
+  };
+}
+
+function readRunners(noted: Wish | undefined, options: HostInitOptions): Wish['runners'] {
+  const { githubUrl, runnerDownloads } = options;
+  const before = noted?.runners;
+  if (options.runners === undefined && before === undefined) {
+    if (githubUrl === undefined && runnerDownloads === undefined) return undefined;
+    throw usageError('say how many runners this host is for: --runners 4');
+  }
+  const { github, downloads } = before ?? GITHUB;
+  return {
+    github: githubUrl === undefined ? github : parseRunnerSource('--github-url', githubUrl),
+    downloads:
+      runnerDownloads === undefined ? downloads : parseRunnerSource('--runner-downloads', runnerDownloads),
   };
 }
 

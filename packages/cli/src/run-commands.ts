@@ -20,7 +20,7 @@ export function addRun(program: Command, context: Context, finish: Finish): void
     .usage(
       '[options] [LOGIN@]HOST COMMAND [key=value…]\n       beacon run [options] --procedure NAME HOST [key=value…]',
     )
-    .argument('<host>', '[LOGIN@]HOST; the login is beacon when left out')
+    .argument('<host>', "[LOGIN@]HOST; the login is the one of the host's command when left out")
     .argument('[words...]', 'the command, and its parameters as key=value')
     .option('--procedure <name>', 'a procedure instead of one command')
     .option('--detach', 'print the id of the run and do not wait', false)

@@ -100,7 +100,17 @@ export interface RunEvent {
   /** Counts up within a run. */
   readonly seq: number;
   readonly kind: RunEventKind;
-  readonly time?: Date;
+  readonly time: Date;
+  /**
+   * | kind | data |
+   * |---|---|
+   * | `phase` | `{attempt, phase, reason?}` |
+   * | `step` | `{step, command, outcome, code?, signal?, duration_ms?, reason?}` |
+   * | `stdout`, `stderr` | `{step, text}` or `{step, base64}`; `undo: true` where a step was taken back |
+   * | `truncated` | `{step, max_output_bytes}` or `{reason}` |
+   * | `note` | `{text}` |
+   * | `over` | `{phase, reason?, left}`; the last |
+   */
   readonly data: { readonly [key: string]: Json };
 }
 

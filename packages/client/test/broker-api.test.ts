@@ -329,6 +329,7 @@ describe('the events of a run', () => {
 
   it.each([
     ['an unknown kind', (text: string) => text.replace('event: note', 'event: other')],
+    ['no time', (text: string) => text.replace('"time"', '"thyme"')],
     ['no number', (text: string) => text.replace('id: 1', 'id: x')],
     ['no JSON', (text: string) => text.replace('data: {', 'data: {{')],
   ])('are refused with %s', async (_what, wire) => {

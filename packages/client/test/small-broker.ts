@@ -111,7 +111,7 @@ export async function startSmallBroker(
   const say: SmallBroker['say'] = (id, kind, data) => {
     const one = kept(id);
     const seq = one.events.length + 1;
-    const text = `id: ${seq}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`;
+    const text = `id: ${seq}\nevent: ${kind}\ndata: ${JSON.stringify({ time: new Date().toISOString(), ...data })}\n\n`;
     one.events.push(text);
     one.entry = { ...one.entry, last_event: seq };
     for (const watcher of one.watchers) {
@@ -164,7 +164,7 @@ export async function startSmallBroker(
       person: PERSON,
       service: 'beacon-cli',
       host: order.host,
-      login: order.login,
+      login: order.login ?? 'beacon',
       kind: order.command === undefined ? 'procedure' : 'command',
       title: order.command ?? order.procedure,
       params: order.params,
@@ -221,7 +221,7 @@ export async function startSmallBroker(
           places: [{ scope: 'acme/web', kind: 'repository', may_add: true, is_public: false }],
         });
       case 'GET /v1/runners':
-        return answer(runnerList, { runners: [{ name: 'r1', finding: 'unknown-at-github' }] });
+        return answer(runnerList, { runners: [{ name: 'r1', finding: 'orphan-on-host' }] });
       case 'POST /v1/runs': {
         const made = create(
           runRequest.parse(asked),

@@ -11,7 +11,8 @@ import { statOf } from './facts.ts';
 import type { Journal } from './journal.ts';
 import { JOURNAL_FOLDER } from './journal-entry.ts';
 import type { Machine } from './machine.ts';
-import { describeStep, type FileStep, type FolderStep, type Step } from './plan.ts';
+import { describeStep, type EntriesStep, type FileStep, type FolderStep, type Step } from './plan.ts';
+import { type Merged, mergeEntries } from './runner-entries.ts';
 import { SUDO_RULE } from './sudo-rule.ts';
 import { sha256 } from './trust-documents.ts';
 
@@ -67,6 +68,8 @@ export function isDone(machine: Machine, step: Step): boolean {
       if (stats?.isFile() !== true || !isOwned(stats, step.mode)) return false;
       return sha256(readFileSync(machine.at(step.path))) === step.sha256;
     }
+    case 'entries':
+      return mergeInto(machine, step)?.changed.length === 0;
     case 'link': {
       const stats = statOf(machine, step.path);
       return stats?.isSymbolicLink() === true && readlinkSync(machine.at(step.path)) === step.target;
@@ -106,6 +109,13 @@ function apply(machine: Machine, journal: Journal, step: Step): void {
         ROOT,
       );
       break;
+    case 'entries': {
+      const merged = mergeInto(machine, step);
+      if (merged === undefined) throw new HostError('step-failed', `${step.path} is not there`);
+      journal.note(step.path);
+      placeFile(machine.at(step.path), merged.content, step.mode, ROOT);
+      break;
+    }
     case 'link':
       journal.note(step.path);
       placeLink(machine.at(step.path), step.target);
@@ -150,6 +160,12 @@ function requireSudoAccepts(machine: Machine, content: Buffer): void {
   } finally {
     removeFile(machine.at(trial));
   }
+}
+
+/** The operator's list with the entries; undefined where there is none. Throws HostError `cannot-work-here`. */
+export function mergeInto(machine: Machine, step: EntriesStep): Merged | undefined {
+  const present = readIfThere(machine.at(step.path));
+  return present === undefined ? undefined : mergeEntries(present, step.entries);
 }
 
 /** The uid whose a folder is to be; undefined where there is no such account yet. */

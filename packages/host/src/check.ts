@@ -2,7 +2,7 @@
  * `beacon host check`: read-only, compares what a managed host must have with what there is, and names each defect with
  * its remedy. Nothing is believed because it was so when `init` ended.
  */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseAllowlist } from '@beacon/protocol/allowlist';
 import { ProtocolError } from '@beacon/protocol/error';
 import { isDone, ownerOf } from './apply.ts';
@@ -25,12 +25,14 @@ import { findObstacles } from './obstacles.ts';
 import { notedPayload } from './payload.ts';
 import { missingExemptions } from './penalty-exemption.ts';
 import { personalObstacles } from './personal-logins.ts';
-import { ALLOWLIST, planHost, type Step } from './plan.ts';
+import { ALLOWLIST, type EntriesStep, PROGRAM_FOLDER, planHost, type Step } from './plan.ts';
 import { findNoShell } from './prepare.ts';
+import { changedEntries, mergeEntries, type RunnerEntries } from './runner-entries.ts';
+import { localize, RUNNER_LIST } from './runner-files.ts';
 import { findSchedule } from './schedule.ts';
 import { askSshd, unprintedDirectives } from './sshd.ts';
 import { findSudoDefect } from './sudo-rule.ts';
-import { NOTE } from './wish.ts';
+import { NOTE, type Wish } from './wish.ts';
 
 /** Everything that is wrong. Throws HostError `not-a-host`, `state-damaged`. */
 export function checkHost(machine: Machine, now: Date): Finding[] {
@@ -59,6 +61,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
     dropIn,
     noShell: findNoShell(machine),
     schedule: findSchedule(facts),
+    runnerEntries: presentEntries(machine, noted),
   }).filter(
     (step) => !('path' in step && (step.path === NOTE || (step.path === DROP_IN && trust === undefined))),
   );
@@ -97,6 +100,7 @@ export function checkHost(machine: Machine, now: Date): Finding[] {
 }
 
 function checkStep(machine: Machine, step: Step): Finding[] {
+  if (step.do === 'entries') return checkEntries(machine, step);
   if (step.do === 'account' || isDone(machine, step)) return [];
   if (step.do === 'enable') {
     return [defect('unit-disabled', step.unit, 'it is not enabled', `systemctl enable --now ${step.unit}`)];
@@ -133,6 +137,29 @@ function checkStep(machine: Machine, step: Step): Finding[] {
       defect('differs', path, 'it is not what init put there', `find out who changed it, and ${INIT_AGAIN}`),
     );
   return found;
+}
+
+/** By the host's own copy of what ships; whether that is right is another step's. */
+function presentEntries(machine: Machine, { runners }: Wish): RunnerEntries | undefined {
+  const shipped = readIfThere(machine.at(join(PROGRAM_FOLDER, RUNNER_LIST)));
+  return runners === undefined || shipped === undefined
+    ? undefined
+    : { shipped: localize(shipped, runners), before: undefined };
+}
+
+function checkEntries(machine: Machine, step: EntriesStep): Finding[] {
+  const present = readIfThere(machine.at(step.path));
+  if (present === undefined) return [];
+  try {
+    const missing = mergeEntries(present, step.entries).changed;
+    return [
+      ...missing.map((name) => defect('runner-entry', step.path, `it has no ${name}`, INIT_AGAIN)),
+      ...changedEntries(step.path, present, step.entries.shipped),
+    ];
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return [defect('runner-entry', step.path, error.message, INIT_AGAIN)];
+  }
 }
 
 /** Who may write a folder above may replace what is in it. */

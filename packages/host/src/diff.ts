@@ -1,6 +1,6 @@
 /** A plan as a person reads it: what would be made, and of texts each line that would go or come. */
 import { readlinkSync } from 'node:fs';
-import { isDone } from './apply.ts';
+import { isDone, mergeInto } from './apply.ts';
 import { readIfThere } from './durable-file.ts';
 import { statOf } from './facts.ts';
 import type { Machine } from './machine.ts';
@@ -26,6 +26,11 @@ function diffStep(machine: Machine, step: Step): string[] {
       return [
         `${sign(machine, step.path)} file ${step.path} ${octal(step.mode)} root:root sha256:${step.sha256}`,
       ];
+    case 'entries': {
+      const changed = mergeInto(machine, step)?.changed;
+      const names = changed ?? ['the runner commands'];
+      return [`~ file ${step.path}`, ...names.map((name) => `+ ${name}`)];
+    }
     case 'link': {
       const before =
         statOf(machine, step.path)?.isSymbolicLink() === true

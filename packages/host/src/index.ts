@@ -16,6 +16,13 @@ export { parsePersonalLogin } from './personal-logins.ts';
 export { type InitRequest, type Prepared, prepareHost } from './prepare.ts';
 export { PRINT_FORMS, type PrintForm, printPlan } from './print.ts';
 export { type RemoveOptions, removeHost, removeSteps } from './remove.ts';
+export {
+  GITHUB,
+  parseRunnerCount,
+  parseRunnerSource,
+  RUNNER_POOL,
+  type RunnerSource,
+} from './runner-files.ts';
 export { type Synced, syncHost } from './sync.ts';
 export { readPresent } from './sync-trust.ts';
 export { readTrustFolder, requireFresh, requireNotOlder, verifyTrust } from './trust-documents.ts';

@@ -22,7 +22,7 @@ import { writeFloor } from './install-trust.ts';
 import { Journal } from './journal.ts';
 import { withLock } from './lock.ts';
 import type { Machine } from './machine.ts';
-import type { Step } from './plan.ts';
+import { type Step, UNIT_FOLDER } from './plan.ts';
 import type { Prepared } from './prepare.ts';
 import { forgetUnits, reloadSshd, startTimer, stopTimer } from './reload.ts';
 import { testGate } from './self-test.ts';
@@ -134,7 +134,12 @@ function requireInForce(
 
 function takeEffect(machine: Machine, { facts, steps }: Prepared): void {
   if (steps.some((step) => step.do === 'enable')) startTimer(machine);
+  else if (steps.some(isUnit)) forgetUnits(machine);
   reloadSshd(machine, facts.programs.get('sshd') ?? '/usr/sbin/sshd');
+}
+
+function isUnit(step: Step): boolean {
+  return step.do === 'copy' && step.path.startsWith(`${UNIT_FOLDER}/`);
 }
 
 function takeBack(
@@ -143,7 +148,7 @@ function takeBack(
   { facts, steps }: Prepared,
   report: (line: string) => void,
 ): void {
-  const units = steps.some((step) => step.do === 'enable');
+  const units = steps.some((step) => step.do === 'enable' || isUnit(step));
   if (units) stopTimer(machine);
   for (const line of journal.rollBack([DROP_IN, CERTIFICATE_DROP_IN])) report(line);
   if (units) forgetUnits(machine);

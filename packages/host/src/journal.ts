@@ -40,7 +40,7 @@ import type { Machine } from './machine.ts';
 
 const KEPT = `${JOURNAL_FOLDER}/before`;
 /** Folders that are Beacon's alone: what is in them goes with them. */
-const OWN_FOLDERS = ['/etc/beacon', '/usr/lib/beacon', '/var/lib/beacon-sessions'];
+const OWN_FOLDERS = ['/etc/beacon', '/usr/lib/beacon', '/var/lib/beacon-sessions', '/opt/beacon/runners'];
 
 export class Journal {
   readonly #machine: Machine;

@@ -2,13 +2,15 @@
  * Everything that a managed host has and other machines have not, in the order in which it is made: accounts, folders,
  * programs, texts, trust, units, sudo's rule, and last sshd's drop-in, which names all of it. Pure; all of it is root's.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { formatHostIdentity } from '@beacon/protocol/trust';
 import type { WantedAccount } from './accounts.ts';
 import { DROP_IN, type DropIn, formatDropIn, PRINCIPALS_LOGIN, TRUST_FOLDER } from './drop-in.ts';
 import type { Carried, Payload } from './payload.ts';
 import { formatPersonalLogins, PERSONAL_LOGINS } from './personal-logins.ts';
 import { SESSIONS } from './revoked-sessions.ts';
+import type { RunnerEntries } from './runner-entries.ts';
+import { RUNNER_FOLDER, RUNNER_UNIT } from './runner-files.ts';
 import { CRON_FILE, CRON_TEXT, type Schedule } from './schedule.ts';
 import { formatSudoRule, SUDO_RULE } from './sudo-rule.ts';
 import { listTrustFiles, trustVersion, userCaFile, type VerifiedTrust } from './trust-documents.ts';
@@ -19,6 +21,7 @@ export type Step =
   | FolderStep
   | FileStep
   | CopyStep
+  | EntriesStep
   | { readonly do: 'link'; readonly path: string; readonly target: string }
   /** Starts it too, where systemd runs. */
   | { readonly do: 'enable'; readonly unit: string; readonly link: string };
@@ -52,6 +55,14 @@ export interface CopyStep {
   readonly sha256: string;
 }
 
+/** Entries of the operator's own list. */
+export interface EntriesStep {
+  readonly do: 'entries';
+  readonly path: string;
+  readonly mode: number;
+  readonly entries: RunnerEntries;
+}
+
 export interface PlanInput {
   readonly wish: Wish;
   readonly payload: Payload;
@@ -62,6 +73,8 @@ export interface PlanInput {
   readonly noShell: string;
   /** What calls `sync` on a host that asks a CA. */
   readonly schedule: Schedule;
+  /** For a host of runners. */
+  readonly runnerEntries?: RunnerEntries | undefined;
 }
 
 export const PROGRAM_FOLDER = '/usr/lib/beacon';
@@ -96,9 +109,10 @@ export function planHost(input: PlanInput): Step[] {
     ),
     file(IDENTITY, identity),
     { ...file(ALLOWLIST, EMPTY_ALLOWLIST), theirs: true },
+    ...runnerSteps(input),
     file(PERSONAL_LOGINS, formatPersonalLogins(wish.personalLogins ?? [])),
     ...(input.trust === undefined ? [] : trustSteps(input.trust)),
-    ...(input.schedule === 'systemd' ? unitSteps(payload) : []),
+    ...unitSteps(payload, input.schedule === 'systemd'),
     ...(input.schedule === 'cron' && wish.ca !== undefined ? [file(CRON_FILE, CRON_TEXT)] : []),
     file(SUDO_RULE, formatSudoRule(wish.login), 0o440),
     { do: 'folder', path: '/etc/ssh/sshd_config.d', mode: 0o755, theirs: true },
@@ -131,8 +145,19 @@ function trustSteps(trust: VerifiedTrust): Step[] {
   ];
 }
 
-function unitSteps(payload: Payload): Step[] {
-  return payload.units.flatMap((one): Step[] => {
+function runnerSteps({ wish, runnerEntries }: PlanInput): Step[] {
+  if (wish.runners === undefined) return [];
+  const entries: Step[] =
+    runnerEntries === undefined
+      ? []
+      : [{ do: 'entries', path: ALLOWLIST, mode: 0o644, entries: runnerEntries }];
+  return [...entries, folder(dirname(RUNNER_FOLDER)), folder(RUNNER_FOLDER)];
+}
+
+/** The units of `sync` only where systemd calls it. */
+function unitSteps(payload: Payload, isScheduler: boolean): Step[] {
+  const units = payload.units.filter(({ name }) => isScheduler || name === RUNNER_UNIT);
+  return units.flatMap((one): Step[] => {
     const step = copy(join(UNIT_FOLDER, one.name), 0o644, one);
     const link = join(UNIT_FOLDER, 'timers.target.wants', one.name);
     return one.name.endsWith('.timer') ? [step, { do: 'enable', unit: one.name, link }] : [step];
@@ -162,6 +187,8 @@ export function describeStep(step: Step): string {
       return `file ${step.path}`;
     case 'copy':
       return `file ${step.path}`;
+    case 'entries':
+      return `runner commands in ${step.path}`;
     case 'link':
       return `link ${step.path} to ${step.target}`;
     case 'enable':

@@ -3,10 +3,12 @@
  * word on the drop-in, tried in a copy of its configuration. What comes out is either a plan that works here or findings
  * that say why not.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HostIdentity } from '@beacon/protocol/trust';
 import { type DropIn, TRUST_FOLDER } from './drop-in.ts';
 import { tryOut } from './drop-in-trial.ts';
+import { readIfThere } from './durable-file.ts';
 import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
 import { type Finding, note } from './finding.ts';
@@ -16,7 +18,10 @@ import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
 import { type Payload, readPayload } from './payload.ts';
-import { planHost, type Step } from './plan.ts';
+import { PROGRAM_FOLDER, planHost, type Step } from './plan.ts';
+import type { RunnerEntries } from './runner-entries.ts';
+import { localize, RUNNER_LIST } from './runner-files.ts';
+import { findRunnerObstacles } from './runner-obstacles.ts';
 import { findSchedule } from './schedule.ts';
 import {
   readTrustFolder,
@@ -69,7 +74,11 @@ export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }
     );
   }
   const facts = lookAt(machine);
-  const payload = readPayload(from, facts.systemd && wish.ca !== undefined);
+  const payload = readPayload(from, {
+    sync: facts.systemd && wish.ca !== undefined,
+    runners: wish.runners !== undefined,
+  });
+  const runnerEntries = entriesOf(machine, wish, payload, noted);
   const identity: HostIdentity = { host: wish.host, login: wish.login, rootKey: wish.rootKey };
   const { present, next } = chooseTrust(machine, identity, trust);
   const chosen = next ?? present;
@@ -87,11 +96,29 @@ export function prepareHost(machine: Machine, { wish, from, trust, now, enrols }
   const findings = [
     ...findObstacles(facts, { login: wish.login, userCa, settings }),
     ...tried,
+    ...findRunnerObstacles(machine, facts, wish, runnerEntries),
     ...(wish.ca !== undefined && schedule === 'operator' ? [NOTHING_CALLS] : []),
   ];
   const noShell = facts.programs.has('sshd') ? findNoShell(machine) : '/bin/false';
-  const steps = planHost({ wish, payload, trust: chosen, dropIn, noShell, schedule });
+  const steps = planHost({ wish, payload, trust: chosen, dropIn, noShell, schedule, runnerEntries });
   return { wish, facts, payload, trust: chosen, dropIn, steps, findings };
+}
+
+/** The entries of a host of runners: those of the archive, and those that the host's own copy of them was. */
+function entriesOf(
+  machine: Machine,
+  { runners }: Wish,
+  payload: Payload,
+  noted: Wish | undefined,
+): RunnerEntries | undefined {
+  const carried = payload.programs.find(({ name }) => name === RUNNER_LIST)?.from;
+  if (runners === undefined || carried === undefined) return undefined;
+  const former = readIfThere(machine.at(join(PROGRAM_FOLDER, RUNNER_LIST)));
+  return {
+    shipped: localize(typeof carried === 'string' ? readFileSync(carried) : carried, runners),
+    before:
+      former === undefined || noted?.runners === undefined ? undefined : localize(former, noted.runners),
+  };
 }
 
 /** A program that ends at once, for accounts that nobody enters. */

@@ -8,6 +8,8 @@ import { HostError } from './error.ts';
 import { HOST_CERTIFICATE } from './host-certificate.ts';
 import { describeStep, PROGRAM_FOLDER } from './plan.ts';
 import type { Prepared } from './prepare.ts';
+import { GITHUB, RUNNER_POOL } from './runner-files.ts';
+import type { Wish } from './wish.ts';
 
 export const PRINT_FORMS = ['shell', 'cloud-init', 'ansible'] as const;
 export type PrintForm = (typeof PRINT_FORMS)[number];
@@ -63,9 +65,13 @@ function formatPlaybook({ wish }: Prepared, content: string): string {
 
 function formatScript(prepared: Prepared): string {
   const { wish, steps } = prepared;
-  const pools = [...wish.pools].map(([name, count]) => `--accounts ${name}=${count} `).join('');
+  const pools = [...wish.pools]
+    .filter(([name]) => wish.runners === undefined || name !== RUNNER_POOL)
+    .map(([name, count]) => `--accounts ${name}=${count} `)
+    .join('');
   const more = [
     ...(wish.personalLogins ?? []).map((login) => `--personal-login ${login} `),
+    ...describeRunners(wish),
     ...(wish.brokerAddresses ?? []).map((address) => `--broker-address ${address} `),
   ].join('');
   const call = `--id "$id" --login ${wish.login} ${pools}${more}--root-key "$folder/root.pub"`;
@@ -87,6 +93,16 @@ function formatScript(prepared: Prepared): string {
       : enrolled(prepared, `${call} --ca ${quote(wish.ca)}`)),
     '',
   ].join('\n');
+}
+
+function describeRunners({ runners, pools }: Wish): string[] {
+  if (runners === undefined) return [];
+  const { github, downloads } = runners;
+  return [
+    `--runners ${pools.get(RUNNER_POOL) ?? 0} `,
+    ...(github === GITHUB.github ? [] : [`--github-url ${quote(github)} `]),
+    ...(downloads === GITHUB.downloads ? [] : [`--runner-downloads ${quote(downloads)} `]),
+  ];
 }
 
 function requireDigests({ payload }: Prepared): string[] {

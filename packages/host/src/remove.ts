@@ -18,6 +18,7 @@ import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { ALLOWLIST, GATE_STATE, wantedAccounts } from './plan.ts';
 import { forgetUnits, reloadSshd, stopTimer } from './reload.ts';
+import { endRunners } from './runners-here.ts';
 import { isSetUp } from './take-over.ts';
 
 export interface RemoveOptions {
@@ -55,6 +56,7 @@ export function* removeSteps(machine: Machine): Generator<string> {
   }
   keepAllowlist(machine);
   stopTimer(machine);
+  yield* endRunners(machine);
   let isInForce = true;
   const dropIns = [DROP_IN, CERTIFICATE_DROP_IN];
   for (const line of journal.restore(dropIns)) {

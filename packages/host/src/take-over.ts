@@ -34,6 +34,9 @@ function entryOf(machine: Machine, step: Step): Entry[] {
         : [];
     case 'folder':
       return step.theirs === true ? [] : absentBefore(machine, step.path);
+    // The list itself is a step of its own.
+    case 'entries':
+      return [];
     case 'enable':
       return absentBefore(machine, step.link);
     default:

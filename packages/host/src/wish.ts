@@ -7,6 +7,7 @@ import { isName } from '@beacon/protocol/name';
 import { parseStrictJsonBytes } from '@beacon/protocol/strict-json';
 import { ValueReader } from '@beacon/protocol/value-reader';
 import { HostError } from './error.ts';
+import { parseRunnerSource, type RunnerSource } from './runner-files.ts';
 
 export interface Wish {
   readonly host: string;
@@ -21,6 +22,8 @@ export interface Wish {
   readonly personalLogins?: readonly string[];
   /** Where the broker connects from, so that sshd does not punish it for what others sent it. */
   readonly brokerAddresses?: readonly string[];
+  /** It is to run GitHub's runners, in accounts of the pool `beacon-r`. */
+  readonly runners?: RunnerSource;
 }
 
 /** The note: the wish, and the digests of the files of the archive that were put in place. */
@@ -34,6 +37,7 @@ export const NOTE = '/var/lib/beacon-host/note.json';
 const MOST_POOLS = 16;
 const MOST_IN_POOL = 100;
 const MOST_LISTED = 100;
+const MOST_CARRIED = 64;
 const SHA256 = /^[0-9a-f]{64}$/;
 
 export function formatNote(note: Note): string {
@@ -47,6 +51,7 @@ export function formatNote(note: Note): string {
     ...spellList('personal_logins', note.personalLogins),
     ...spellList('broker_addresses', note.brokerAddresses),
     ...spellList('exempt', note.exempt),
+    ...(note.runners === undefined ? {} : { runners: note.runners }),
     payload: Object.fromEntries(note.payload),
   })}\n`;
 }
@@ -57,7 +62,7 @@ export function parseNote(bytes: Uint8Array): Note {
     const top = new ValueReader('host-identity-malformed', 'note', parseStrictJsonBytes(bytes));
     const read = top.members(
       ['v', 'host', 'login', 'root_key', 'pools', 'payload'],
-      ['ca', 'personal_logins', 'broker_addresses', 'exempt'],
+      ['ca', 'personal_logins', 'broker_addresses', 'exempt', 'runners'],
     );
     if (read.v.value !== 1) throw read.v.refusal('it must be 1');
     return {
@@ -69,7 +74,10 @@ export function parseNote(bytes: Uint8Array): Note {
       personalLogins: (read.personal_logins?.list(MOST_LISTED) ?? []).map((one) => one.name('login')),
       brokerAddresses: (read.broker_addresses?.list(MOST_LISTED) ?? []).map((one) => one.text(64)),
       exempt: (read.exempt?.list(MOST_LISTED) ?? []).map((one) => one.text(64)),
-      payload: new Map(read.payload.entries(16).map(([name, digest]) => [name, readDigest(digest)])),
+      ...(read.runners === undefined ? {} : { runners: readRunners(read.runners) }),
+      payload: new Map(
+        read.payload.entries(MOST_CARRIED).map(([name, digest]) => [name, readDigest(digest)]),
+      ),
     };
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
@@ -103,6 +111,14 @@ function spellList(name: string, list: readonly string[] = []): object {
 function readPool(name: string, count: ValueReader): number {
   if (!isName('login', name)) throw count.refusal('its key is not the name of a pool');
   return count.integer(1, MOST_IN_POOL);
+}
+
+function readRunners(entry: ValueReader): RunnerSource {
+  const { github, downloads } = entry.members(['github', 'downloads']);
+  return {
+    github: parseRunnerSource('runners.github', github.text(2_048)),
+    downloads: parseRunnerSource('runners.downloads', downloads.text(2_048)),
+  };
 }
 
 function readDigest(digest: ValueReader): string {

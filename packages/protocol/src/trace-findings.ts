@@ -3,6 +3,7 @@
  * rule that needs a source which was not read says nothing. The records are compared, not believed: who changes one of
  * them has to change all the others in the same way.
  */
+import { BUILT_IN_COMMANDS } from './allowlist.ts';
 import type { RecordFields } from './record.ts';
 import type { Json } from './strict-json.ts';
 import type { TraceFinding, TraceFindingCode, TraceMaterial } from './trace.ts';
@@ -126,7 +127,9 @@ function startedLate({ ca, host }: TraceMaterial): TraceFinding[] {
 
 function commandsOfRuns({ grant, broker, host }: TraceMaterial): TraceFinding[] {
   if (broker === undefined || broker.some((record) => isOfGrant(record, grant))) return [];
-  return commandsStarted(host).map(({ chain, seq, facts }) =>
+  // What a gate answers of its records is asked for by whoever joins them, and by no run.
+  const commands = commandsStarted(host).filter(({ facts }) => !isBuiltIn(facts?.['command']));
+  return commands.map(({ chain, seq, facts }) =>
     finding(
       'command-without-run',
       `record ${seq} of ${chain}: ${shown(facts?.['command'])} ran, and no run of the broker has this grant`,
@@ -202,6 +205,10 @@ function endsOfCommands({ host }: TraceMaterial): TraceFinding[] {
 
 function commandsStarted(host: readonly RecordFields[] | undefined): readonly RecordFields[] {
   return (host ?? []).filter(({ kind }) => kind === 'command-started');
+}
+
+function isBuiltIn(command: Json | undefined): boolean {
+  return BUILT_IN_COMMANDS.some((name) => name === command);
 }
 
 function isOfGrant({ grant, facts }: RecordFields, wanted: string): boolean {
