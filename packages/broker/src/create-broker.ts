@@ -140,6 +140,7 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
     records,
     dial: options.dial,
     github: createRunGitHub({ runners, now }),
+    reportHeads: (caller, head, hosts) => caller.api.reportHeads(head, hosts),
     now,
     log,
     ...(options.retention === undefined ? {} : { retention: options.retention }),
