@@ -266,7 +266,7 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
   });
 
   describe('end well where there is nothing to do:', () => {
-    test.each(['stop', 'remove'])('%s', async (command) => {
+    test.each(['stop', 'remove', 'status'])('%s', async (command) => {
       expect(await session(ask(command, { name: 'nobody' }))).toMatchObject({ statuses: [0] });
     });
   });

@@ -35,6 +35,7 @@ import { type CaConnection, connectCa } from './ca-connection.ts';
 import type { BrokerCaller } from './define-route.ts';
 import { BrokerError } from './error.ts';
 import { createExchanges } from './exchanged.ts';
+import { scopeOfRunner } from './made-runners.ts';
 import { cookieForm } from './portal-cookie.ts';
 import { CALLBACK_PATH, createPortalPages } from './portal-pages.ts';
 import { createPortalSessions } from './portal-session.ts';
@@ -139,7 +140,7 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
     commit: runCommit,
     records,
     dial: options.dial,
-    github: createRunGitHub({ runners, now }),
+    github: createRunGitHub({ runners, now, scopeOf: (host, name) => scopeOfRunner(runs, host, name) }),
     reportHeads: (caller, head, hosts) => caller.api.reportHeads(head, hosts),
     now,
     log,

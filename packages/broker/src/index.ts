@@ -28,7 +28,7 @@ export {
 export { completeFromGitHub } from './procedure-defaults.ts';
 export { proceduresFile, readProcedures } from './procedures-configuration.ts';
 export { advance, type Move } from './run-advance.ts';
-export { createRunGitHub, type Patience, type RunGitHubSettings } from './run-github.ts';
+export { createRunGitHub, type RunGitHubSettings } from './run-github.ts';
 export type {
   Caller,
   PlannedStep,
@@ -56,6 +56,7 @@ export {
   type StepState,
 } from './run-state.ts';
 export { leftBehind, type PossibleWish, possibleWishes } from './run-wishes.ts';
+export type { Patience } from './runner-place.ts';
 export {
   ABSENCE_MS,
   type HostRunner,

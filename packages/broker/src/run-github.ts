@@ -5,12 +5,22 @@
  * delete a busy runner is the one test that no job slips past. What has not our label is never touched.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type GitHubRunner, parseScope, type RunnerScope, type Runners } from '@beacon/github';
+import { type GitHubRunner, parseScope, type Runners } from '@beacon/github';
 import { DEFAULT_WAIT_SECONDS, OUR_LABEL } from './built-in-procedures.ts';
 import { BrokerError } from './error.ts';
 import { asGitHubFailure, isPassing } from './github-failure.ts';
 import { REGISTRATION_SECRET, WAIT_PARAMETER } from './procedure.ts';
 import type { PreparedStep, RunGitHub, StoredRun } from './run-order.ts';
+import {
+  type Clock,
+  describeRunner,
+  FIRST_PAUSE_MS,
+  isOurs,
+  longerPause,
+  type Patience,
+  RunnerPlace,
+  type Surroundings,
+} from './runner-place.ts';
 
 export interface RunGitHubSettings {
   readonly runners: Runners;
@@ -23,21 +33,7 @@ export interface RunGitHubSettings {
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
 }
 
-export interface Patience {
-  /** That GitHub answers at all before a step. */
-  readonly answerMs: number;
-  /** That a runner that was started is shown online. */
-  readonly onlineMs: number;
-  /** That a runner which is taken back can be deleted. */
-  readonly removeMs: number;
-  /** Between two looks whether something is really gone. */
-  readonly confirmMs: number;
-}
-
 const PATIENCE: Patience = { answerMs: 10_000, onlineMs: 40_000, removeMs: 45_000, confirmMs: 2_000 };
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 8_000;
-
 export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
   const patience = { ...PATIENCE, ...settings.patience };
   const clock: Clock = {
@@ -47,7 +43,7 @@ export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
   };
   const { runners, scopeOf } = settings;
   const at = (run: StoredRun, token: string, signal?: AbortSignal, note?: (text: string) => void) =>
-    new Place(run, { runners, token, clock, patience, signal, note: note ?? (() => undefined) });
+    new RunAtGitHub(run, { runners, token, clock, patience, signal, note: note ?? (() => undefined) });
 
   return {
     async prepare(run, what, token, note, signal) {
@@ -69,24 +65,10 @@ export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
   };
 }
 
-interface Clock {
-  readonly nowMs: () => number;
-  readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
-}
-
-interface Surroundings {
-  readonly runners: Runners;
-  readonly token: string;
-  readonly clock: Clock;
-  readonly patience: Patience;
-  readonly signal: AbortSignal | undefined;
-  readonly note: (text: string) => void;
-}
-
-/** One run's place at GitHub. */
-class Place {
+/** One run's side of GitHub. */
+class RunAtGitHub {
   readonly #run: StoredRun;
-  readonly #scope: RunnerScope;
+  readonly #place: RunnerPlace;
   readonly #where: string;
   readonly #intended: string;
   readonly #around: Surroundings;
@@ -99,7 +81,7 @@ class Place {
     this.#where = run.github.scope;
     this.#intended = run.github.runner;
     try {
-      this.#scope = parseScope(run.github.scope);
+      this.#place = new RunnerPlace(parseScope(run.github.scope), around);
     } catch (error) {
       throw asGitHubFailure(error);
     }
@@ -107,11 +89,12 @@ class Place {
 
   async register(): Promise<PreparedStep> {
     const name = this.#intended;
-    const there = await this.#find(name);
+    const there = await this.#place.find(name);
     if (there !== undefined) await this.#removeOwnLeftover(there);
-    const { runners, token, note, patience } = this.#around;
-    const made = await this.#ask(() => runners.registrationToken(token, this.#scope), patience.answerMs);
-    note(`GitHub gave a registration token for ${this.#where}, until ${made.expiresAt.toISOString()}`);
+    const made = await this.#place.registrationToken();
+    this.#around.note(
+      `GitHub gave a registration token for ${this.#where}, until ${made.expiresAt.toISOString()}`,
+    );
     return { secrets: { [REGISTRATION_SECRET]: made.token } };
   }
 
@@ -121,25 +104,25 @@ class Place {
     if (!isRepeated || !isOurs(there) || there.status === 'online' || there.busy) {
       throw new BrokerError(
         'github-conflict',
-        `${this.#where} has a runner ${describe(there)} already: give another name, or retire that one first`,
+        `${this.#where} has a runner ${describeRunner(there)} already: give another name, or retire that one first`,
       );
     }
-    this.#around.note(`an attempt before has left ${describe(there)} at GitHub: it is removed`);
-    await this.#removeUntil(there, this.#around.patience.answerMs, () => {
+    this.#around.note(`an attempt before has left ${describeRunner(there)} at GitHub: it is removed`);
+    await this.#place.removeUntil(there, this.#around.patience.answerMs, () => {
       throw this.#stillBusy(there, 'Nothing was registered. Give another name');
     });
   }
 
   async drain(name: string, waitMs: number): Promise<void> {
     const { note } = this.#around;
-    const there = await this.#findTwice(name);
+    const there = await this.#place.findTwice(name);
     if (there === undefined) {
       note(`GitHub has no runner ${name} at ${this.#where} any more: it gives it no jobs`);
       return;
     }
     this.#refuseForeign(there);
     let isSaid = false;
-    await this.#removeUntil(
+    await this.#place.removeUntil(
       there,
       waitMs,
       () => {
@@ -162,7 +145,7 @@ class Place {
         isSaid = true;
       },
     );
-    note(`GitHub has let go of ${describe(there)}: it was idle, and gets no more jobs`);
+    note(`GitHub has let go of ${describeRunner(there)}: it was idle, and gets no more jobs`);
   }
 
   async awaitOnline(): Promise<PreparedStep> {
@@ -172,9 +155,9 @@ class Place {
     let seen: GitHubRunner | undefined;
     let unasked: BrokerError | undefined;
     let absences = 0;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
+    for (let pause = FIRST_PAUSE_MS; ; pause = longerPause(pause)) {
       try {
-        seen = await this.#look(seen, name);
+        seen = await this.#place.look(seen, name);
         unasked = undefined;
         absences = seen === undefined ? absences + 1 : 0;
       } catch (error) {
@@ -182,7 +165,9 @@ class Place {
         unasked = error;
       }
       if (unasked === undefined && seen?.status === 'online') {
-        note(`GitHub shows ${describe(seen)}${seen.busy ? ', with a job already' : ', waiting for jobs'}`);
+        note(
+          `GitHub shows ${describeRunner(seen)}${seen.busy ? ', with a job already' : ', waiting for jobs'}`,
+        );
         return { secrets: {}, runnerId: seen.id };
       }
       if (absences > 1 && this.#isForOneJob()) {
@@ -205,10 +190,10 @@ class Place {
 
   async removeIntended(): Promise<void> {
     // Of what was being made when the host was stopped a first look may not know yet.
-    const there = await this.#findTwice(this.#intended);
+    const there = await this.#place.findTwice(this.#intended);
     if (there === undefined) return;
     this.#refuseForeign(there);
-    await this.#removeUntil(there, this.#around.patience.removeMs, () => {
+    await this.#place.removeUntil(there, this.#around.patience.removeMs, () => {
       throw this.#stillBusy(
         there,
         `It was left there. When its job has ended, delete it: ${this.#where}, Settings, Actions, Runners; GitHub does so by itself after 14 days, after one for a single job`,
@@ -216,102 +201,24 @@ class Place {
     });
   }
 
-  /** Until it is gone, and GitHub says so when asked for it alone. */
-  async #removeUntil(
-    there: GitHubRunner,
-    patienceMs: number,
-    tooLong: () => never,
-    onBusy: (leftMs: number) => void = () => undefined,
-  ): Promise<void> {
-    const { runners, token, clock, signal, patience } = this.#around;
-    const deadline = clock.nowMs() + patienceMs;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
-      // A reply that was lost is asked for again: what is gone is gone.
-      const said = await this.#ask(() => runners.remove(token, this.#scope, there.id), patience.answerMs);
-      if (said !== 'busy') break;
-      const left = deadline - clock.nowMs();
-      if (left <= 0) tooLong();
-      onBusy(left);
-      await clock.sleep(Math.min(pause, left), signal);
-    }
-    const after = clock.nowMs() + patience.answerMs;
-    while (
-      (await this.#ask(() => runners.get(token, this.#scope, there.id), patience.answerMs)) !== undefined
-    ) {
-      if (clock.nowMs() > after)
-        throw new BrokerError(
-          'github-unavailable',
-          `GitHub has said that ${describe(there)} is deleted, and lists it still: try again in a minute`,
-        );
-      await clock.sleep(FIRST_PAUSE_MS, signal);
-    }
-  }
-
-  #find(name: string): Promise<GitHubRunner | undefined> {
-    const { runners, token, patience } = this.#around;
-    return this.#ask(() => runners.findByName(token, this.#scope, name), patience.answerMs);
-  }
-
-  /** That nothing is there is believed the second time. */
-  async #findTwice(name: string): Promise<GitHubRunner | undefined> {
-    const { clock, patience, signal } = this.#around;
-    const first = await this.#find(name);
-    if (first !== undefined) return first;
-    await clock.sleep(patience.confirmMs, signal);
-    return this.#find(name);
-  }
-
-  #look(seen: GitHubRunner | undefined, name: string): Promise<GitHubRunner | undefined> {
-    const { runners, token } = this.#around;
-    return this.#ask(
-      () =>
-        seen === undefined
-          ? runners.findByName(token, this.#scope, name)
-          : runners.get(token, this.#scope, seen.id),
-      0,
-    );
-  }
-
-  /** Asks again while GitHub gives no answer and there is time. */
-  async #ask<T>(work: () => Promise<T>, patienceMs: number): Promise<T> {
-    const { clock, signal } = this.#around;
-    const deadline = clock.nowMs() + patienceMs;
-    for (let pause = FIRST_PAUSE_MS; ; pause *= 2) {
-      signal?.throwIfAborted();
-      try {
-        return await work();
-      } catch (error) {
-        const failure = asGitHubFailure(error);
-        const wait = failure instanceof BrokerError ? (failure.retryAfterMs ?? pause) : pause;
-        if (!isPassing(failure) || clock.nowMs() + wait > deadline) throw failure;
-        await clock.sleep(wait, signal);
-      }
-    }
-  }
-
   #refuseForeign(there: GitHubRunner): void {
     if (isOurs(there)) return;
     throw new BrokerError(
       'github-conflict',
-      `the runner ${describe(there)} at ${this.#where} has not the label ${OUR_LABEL}, so it is not Beacon's to remove: delete it there yourself`,
+      `the runner ${describeRunner(there)} at ${this.#where} has not the label ${OUR_LABEL}, so it is not Beacon's to remove: delete it there yourself`,
     );
   }
 
   #stillBusy(there: GitHubRunner, remedy: string): BrokerError {
-    return new BrokerError('github-busy', `${describe(there)} at ${this.#where} still has a job. ${remedy}.`);
+    return new BrokerError(
+      'github-busy',
+      `${describeRunner(there)} at ${this.#where} still has a job. ${remedy}.`,
+    );
   }
 
   #isForOneJob(): boolean {
     return this.#run.steps.some(({ params }) => params['mode'] === 'one-job');
   }
-}
-
-function isOurs({ labels }: GitHubRunner): boolean {
-  return labels.some((label) => label.toLowerCase() === OUR_LABEL);
-}
-
-function describe({ name, id, status }: GitHubRunner): string {
-  return `${name} (id ${id}, ${status})`;
 }
 
 /** A name that is not at this scope is taken for gone; so the scope had better be the one where it is. */
@@ -324,7 +231,7 @@ async function refuseOtherScope(
   if (known === undefined || known.toLowerCase() === run.github?.scope.toLowerCase()) return;
   throw new BrokerError(
     'github-refused',
-    `${name} on ${run.host} was registered at ${known}, not at ${run.github?.scope}: say scope=${known}`,
+    `${name} on ${run.host} was not registered at ${run.github?.scope}: give the scope where it was`,
   );
 }
 

@@ -16,6 +16,7 @@ import { type BrokerCaller, defineRoute } from './define-route.ts';
 import type { Door } from './door.ts';
 import { asGitHubFailure } from './github-failure.ts';
 import { askHost, type HostQuestionParts } from './host-questions.ts';
+import { runnersMade } from './made-runners.ts';
 import { offeredOn } from './order-run.ts';
 import type { Runs } from './run-order.ts';
 import {
@@ -141,12 +142,8 @@ async function madeRunners(
   { runs }: Pick<RunnerRouteParts, 'runs'>,
   { host, scope, person }: { host: string; scope: string; person: string },
 ): Promise<readonly MadeRunner[]> {
-  const found = await runs.list({ person, host, limit: MOST_RUNS });
-  return found.flatMap(({ id, github, state }) =>
-    github !== undefined && github.scope === scope && (state.github === 'kept' || state.github === 'left')
-      ? [{ name: github.runner, host, run: id }]
-      : [],
-  );
+  const found = runnersMade(await runs.list({ person, host, limit: MOST_RUNS }));
+  return found.flatMap((one) => (one.scope === scope ? [one] : []));
 }
 
 function runnerEntry(

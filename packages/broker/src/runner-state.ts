@@ -64,7 +64,10 @@ export function joinRunners(look: RunnerLook): {
   const onHosts = new Map([...look.hosts.values()].flat().map((one) => [one.name, one]));
   const made = new Map(look.made.map((one) => [one.name, one]));
   const absent = new Map<string, Date>();
-  const runners = [...new Set([...atGitHub.keys(), ...onHosts.keys(), ...made.keys()])].sort().map((name) => {
+  // What neither GitHub nor its host has any more was taken away in order.
+  const madeStill = [...made.values()].filter(({ host }) => !look.hosts.has(host)).map(({ name }) => name);
+  const names = [...new Set([...atGitHub.keys(), ...onHosts.keys(), ...madeStill])].sort();
+  const runners = names.map((name) => {
     const github = atGitHub.get(name);
     const onHost = onHosts.get(name);
     const by = made.get(name);

@@ -223,7 +223,7 @@ describe('draining', () => {
     const elsewhere = { scopeOf: async () => 'acme/elsewhere' };
     await expect(prepare('drain', stored(), elsewhere)).rejects.toMatchObject({
       code: 'github-refused',
-      message: expect.stringContaining('say scope=acme/elsewhere'),
+      message: expect.stringContaining('give the scope where it was'),
     });
     expect(isThere(there)).toBe(true);
   });

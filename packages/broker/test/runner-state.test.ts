@@ -91,6 +91,11 @@ test.each<[string, Partial<RunnerLook>, string, RegExp]>([
   expect(findingOf(look)).toEqual([[finding, expect.stringMatching(detail)]]);
 });
 
+test('taken away on both sides: nothing is said of it any more', () => {
+  expect(findingOf({ github: [], hosts: nobody })).toEqual([]);
+  expect(findingOf({ github: [], hosts: new Map() })).toEqual([['unconfirmed', expect.any(String)]]);
+});
+
 describe('a runner that GitHub does not list', () => {
   const at = (ms: number): Date => new Date(NOW.getTime() + ms);
   const look = (now: Date, absent: ReadonlyMap<string, Date>, github: GitHubRunner[] = []) =>
