@@ -79,7 +79,7 @@ describe('what a host offers', () => {
     expect((await machine.report({ contract: { sha256, allowlist: LIST } })).status).toBe(200);
     const reported = await commandsOf(lin, 'told-1');
     expect(reported.map(({ command }) => command)).toEqual(
-      [...Object.keys(JSON.parse(LIST).commands), 'gate.records'].sort(),
+      [...Object.keys(JSON.parse(LIST).commands), 'gate.records', 'gate.state'].sort(),
     );
     expect(new Set(reported.map(({ offered }) => offered))).toEqual(new Set(['host']));
   });

@@ -46,6 +46,14 @@ export const authorityActions = [
 ] as const;
 export type AuthorityAction = (typeof authorityActions)[number];
 
+const aboutGrant = { grant: { pattern: '[0-7][0-9a-hjkmnp-tv-z]{25}' } };
+
+/** What the gate of every host answers itself (DESIGN.md section 5). An inventory need not list it, and policy decides. */
+export const builtInCommands: Readonly<Record<string, CommandFacts>> = {
+  'gate.records': { summary: "The lines of a grant in the host's records", params: aboutGrant },
+  'gate.state': { summary: 'What a grant has started, ended and taken back', params: aboutGrant },
+};
+
 const allowlistKeys = [
   'argv',
   'exclusive',
@@ -66,7 +74,7 @@ export function parseInventory(value: unknown, file = 'inventory'): Inventory {
     'version',
   ]);
   if (top.has('version') && top.read('version').value !== 1) throw top.read('version').refuse('is not 1.');
-  const commands = new Map<string, CommandFacts>();
+  const commands = new Map(Object.entries(builtInCommands));
   for (const [name, entry] of top.has('commands') ? top.read('commands').readEntries() : []) {
     commands.set(name, readCommand(entry));
   }

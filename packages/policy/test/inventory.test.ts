@@ -1,5 +1,6 @@
 import { parseInventory } from '@beacon/policy';
 import { describe, expect, test } from '@jest/globals';
+import { builtInCommands } from '../src/inventory.ts';
 import { thrownBy } from './world.ts';
 
 const fine = {
@@ -25,6 +26,7 @@ describe('the inventory', () => {
   test('is read from the form of an allowlist, keeping what policy needs', () => {
     expect(parseInventory(fine)).toEqual({
       commands: {
+        ...builtInCommands,
         'runner.install': {
           summary: 'x',
           undo: 'runner.remove',
@@ -34,7 +36,7 @@ describe('the inventory', () => {
       },
       hosts: { 'build-01': { id: 'build-01', logins: ['beacon'], labels: { env: 'prod' }, pools: ['ci'] } },
     });
-    expect(parseInventory({})).toEqual({ commands: {}, hosts: {} });
+    expect(parseInventory({})).toEqual({ commands: builtInCommands, hosts: {} });
   });
 
   const command = (name: string, entry: unknown): unknown => ({ commands: { [name]: entry } });
