@@ -52,8 +52,7 @@ const SESSION_BIND = 'session-bind@openssh.com';
  */
 export async function openAgent({ identities, directory = tmpdir() }: OpenAgentOptions): Promise<Agent> {
   const home = makeDirectory(directory);
-  const remove = (): void => rmSync(home, { recursive: true, force: true });
-  process.once('exit', remove);
+  removeAtExit(home);
   const connections = new Set<Socket>();
   const server = createServer((socket) => {
     connections.add(socket);
@@ -62,14 +61,14 @@ export async function openAgent({ identities, directory = tmpdir() }: OpenAgentO
   });
   server.maxConnections = MAX_CONNECTIONS;
   const close = async (): Promise<void> => {
-    process.off('exit', remove);
     for (const socket of connections) {
       socket.destroy();
     }
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
     });
-    remove();
+    rmSync(home, { recursive: true, force: true });
+    homes.delete(home);
   };
   const socketPath = join(home, 'agent.sock');
   try {
@@ -180,6 +179,19 @@ function answerBind(connection: Connection, content: Buffer): AgentResponse {
   connection.isForwarded = reader.boolean('forwarding');
   reader.end();
   return { kind: connection.isForwarded ? 'failure' : 'success' };
+}
+
+/** The directories of all agents that are open here; one listener for all, however many there are. */
+const homes = new Set<string>();
+let isListening = false;
+
+function removeAtExit(home: string): void {
+  homes.add(home);
+  if (isListening) return;
+  isListening = true;
+  process.once('exit', () => {
+    for (const one of homes) rmSync(one, { recursive: true, force: true });
+  });
 }
 
 function makeDirectory(parent: string): string {
