@@ -141,7 +141,6 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
     records,
     dial: options.dial,
     github: createRunGitHub({ runners, now, scopeOf: (host, name) => scopeOfRunner(runs, host, name) }),
-    reportHeads: (caller, head, hosts) => caller.api.reportHeads(head, hosts),
     now,
     log,
     ...(options.retention === undefined ? {} : { retention: options.retention }),

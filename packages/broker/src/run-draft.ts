@@ -65,7 +65,7 @@ export class RunDraft {
     const left = leftBehind(this.#run, move.run, this.#left);
     this.#run = { ...this.#run, state: move.run, left, updated: this.#now };
     this.records.push(...moveRecords(this.#run, state));
-    this.#tell(state, facts);
+    this.#tell(state, event.kind, facts);
     const { attempt } = move.run;
     for (const effect of move.effects) this.effects.push({ attempt, effect });
     return undefined;
@@ -106,13 +106,14 @@ export class RunDraft {
     this.entry(kind, { step, text });
   }
 
-  #tell(before: StoredRun['state'], facts: Facts): void {
+  /** `facts` are about the step that the event was about, not about the one that follows. */
+  #tell(before: StoredRun['state'], kind: RunEvent['kind'], facts: Facts): void {
     const { state, left } = this.#run;
     const isNew = state.attempt !== before.attempt;
     if (!isNew) {
       for (const [step, { outcome, command }] of state.steps.entries()) {
         if (outcome === before.steps[step]?.outcome) continue;
-        this.entry('step', { step, command, outcome, ...facts });
+        this.entry('step', { step, command, outcome, ...(outcome === kind ? facts : {}) });
       }
     }
     if (!isNew && state.phase === before.phase) return;

@@ -18,17 +18,23 @@ export interface JournalOptions {
   readonly records: Pick<Records, 'append'>;
   /** The name of this process among those that share the store. */
   readonly worker: string;
+  /** In milliseconds since 1970: until when a run that is written down now is this process' own. */
   readonly leaseUntil: () => number;
+}
+
+export interface Written {
+  readonly version: number;
+  readonly leaseUntil: number;
 }
 
 export interface RunJournal {
   /** The run that stands there with the same idempotency key, or undefined when this one was written down. */
   create(run: StoredRun): Promise<KeptRun | undefined>;
   /**
-   * The version that is on the disk when it resolves. Throws BrokerError `closed` when another process has the run, and
+   * On the disk when it resolves. Throws BrokerError `closed` when another process has the run, and
    * ServerError `storage`; nothing was written then.
    */
-  write(draft: RunDraft, version: number): Promise<number>;
+  write(draft: RunDraft, version: number): Promise<Written>;
 }
 
 export function createRunJournal({ commit, records, worker, leaseUntil }: JournalOptions): RunJournal {
@@ -45,6 +51,8 @@ export function createRunJournal({ commit, records, worker, leaseUntil }: Journa
       }),
     async write(draft, version) {
       const { run } = draft;
+      // Before the write: it may take long.
+      const until = leaseUntil();
       const isResting = isOver(run.state) || run.state.phase === 'interrupted';
       await commit.write(async (tx) => {
         const isOurs = await changeRun(tx, {
@@ -58,14 +66,14 @@ export function createRunJournal({ commit, records, worker, leaseUntil }: Journa
           updated: run.updated.getTime(),
           last_event: run.lastEvent,
           worker: isResting ? null : worker,
-          lease_until: isResting ? 0 : leaseUntil(),
+          lease_until: isResting ? 0 : until,
         });
         if (!isOurs)
           throw new BrokerError('closed', 'another process has taken up this run: look at it again');
         for (const record of draft.records) await records.append(tx, record);
         await insertEntries(tx, run.id, draft.entries);
       });
-      return version + 1;
+      return { version: version + 1, leaseUntil: until };
     },
   };
 }

@@ -26,7 +26,8 @@ export interface WorkerOptions extends Omit<EffectOptions, 'redaction'> {
   readonly logs: Pick<RunLogs, 'publish' | 'leave'>;
   readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
   readonly maxOutputBytes: number;
-  readonly isHeld: () => boolean;
+  /** Until when the run is this process' own, in milliseconds since 1970; undefined where no other could take it up. */
+  readonly leaseUntil: number | undefined;
   /** It rests; `head` is the newest of the host's chain that was heard. */
   readonly onRest: (run: StoredRun, head: ChainHead | undefined) => void;
 }
@@ -80,6 +81,7 @@ export class RunWorker {
   readonly ended: Promise<void>;
   #run: StoredRun;
   #version: number;
+  #leaseUntil: number | undefined;
   #inputs: Input[] = [];
   #waitingBytes = 0;
   readonly #whenRoom: (() => void)[] = [];
@@ -91,6 +93,7 @@ export class RunWorker {
     this.#options = options;
     this.#run = options.run;
     this.#version = options.version;
+    this.#leaseUntil = options.leaseUntil;
     this.#bound = { maxBytes: options.maxOutputBytes, bytes: 0 };
     this.#effects = new RunEffects(
       { ...options, redaction: this.#redaction },
@@ -108,6 +111,11 @@ export class RunWorker {
   wish(wish: Wish['kind'], secrets: Readonly<Record<string, string>> = {}): Promise<StoredRun | undefined> {
     if (this.#isResting) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => this.#put({ kind: 'wish', wish, secrets, resolve, reject }));
+  }
+
+  /** It is this process' own for longer. */
+  renewed(leaseUntil: number): void {
+    if (this.#leaseUntil !== undefined) this.#leaseUntil = leaseUntil;
   }
 
   /** As if the process had died, but that nothing goes on. */
@@ -141,7 +149,9 @@ export class RunWorker {
     }
     if (draft.hasChanged) {
       try {
-        this.#version = await this.#options.journal.write(draft, this.#version);
+        const { version, leaseUntil } = await this.#options.journal.write(draft, this.#version);
+        this.#version = version;
+        this.renewed(leaseUntil);
       } catch (error) {
         this.#options.log.error({ err: error, run: this.#run.id }, 'a run could not be written down');
         for (const input of taken) if ('reject' in input) input.reject(error);
@@ -295,10 +305,14 @@ export class RunWorker {
       },
       outputEnded: (step) => this.#put({ kind: 'output-ended', step }),
       truncated: (step, maxOutputBytes) => this.#put({ kind: 'truncated', step, maxOutputBytes }),
-      isHeld: () => !this.#isResting && this.#options.isHeld(),
+      isHeld: () => !this.#isResting && this.#isHeld(),
       defect: (error, what) =>
         this.#options.log.error({ err: error, run: this.#run.id, effect: what }, 'a run met a defect'),
     };
+  }
+
+  #isHeld(): boolean {
+    return this.#leaseUntil === undefined || this.#options.now().getTime() < this.#leaseUntil;
   }
 
   #record(record: RecordEntry): void {

@@ -35,12 +35,6 @@ export interface RunsOptions {
   readonly records: Records;
   readonly dial: Dial;
   readonly github: RunGitHub;
-  /** Tells the CA how far this broker's chain and those of the hosts go, when a run has come to rest. */
-  readonly reportHeads?: (
-    caller: Caller,
-    head: ChainHead,
-    hosts: readonly { readonly host: string; readonly head: ChainHead }[],
-  ) => Promise<void>;
   readonly now: () => Date;
   readonly log: Pick<Log, 'info' | 'warn' | 'error'>;
   readonly retention?: RunRetention;
@@ -77,6 +71,8 @@ const RENEW_MS = 20_000;
 /** How often processes that share a store look for each other's wishes and entries. */
 const SHARED_POLL_MS = 500;
 const DAY_MS = 86_400_000;
+/** Heads only rise, so a later report says what is left out. */
+const MOST_WAITING_REPORTS = 16;
 const PRUNED_AT_ONCE = 20;
 
 export function createRuns(options: RunsOptions): Runs {
@@ -86,16 +82,16 @@ export function createRuns(options: RunsOptions): Runs {
   const random = options.random ?? randomBytes;
   const sharesStore = isShared(store);
   const workers = new Map<string, RunWorker>();
+  /** Written down, or about to be, and not in work yet. */
+  const beginning = new Set<string>();
   const callers = new Map<string, { caller: Caller; runs: number }>();
   const perPerson = new Map<string, number>();
   const worker = createId(now().getTime());
-  let heldUntil = 0;
+  let reporting: Promise<void> = Promise.resolve();
+  let waitingReports = 0;
   let isClosed = false;
-  const extendLease = (): number => {
-    heldUntil = Math.max(heldUntil, now().getTime() + LEASE_MS);
-    return now().getTime() + LEASE_MS;
-  };
-  const journal = createRunJournal({ commit, records, worker, leaseUntil: extendLease });
+  const leaseUntil = (): number => now().getTime() + LEASE_MS;
+  const journal = createRunJournal({ commit, records, worker, leaseUntil });
   const logs = createRunLogs({ store, pollMs: sharesStore ? SHARED_POLL_MS : undefined });
   const timers = sharesStore
     ? [
@@ -115,9 +111,14 @@ export function createRuns(options: RunsOptions): Runs {
 
   async function renew(): Promise<void> {
     if (workers.size === 0) return;
-    const until = now().getTime() + LEASE_MS;
-    await commit.write((tx) => renewLeases(tx, worker, until));
-    heldUntil = until;
+    const until = leaseUntil();
+    const known = [...workers];
+    const ours = new Set(await commit.write((tx) => renewLeases(tx, worker, until)));
+    for (const [id, one] of known) {
+      if (ours.has(id)) one.renewed(until);
+      // Another process has taken it up, or is about to.
+      else if (workers.get(id) === one && !beginning.has(id)) one.stop();
+    }
   }
 
   async function heedWishes(): Promise<void> {
@@ -170,7 +171,7 @@ export function createRuns(options: RunsOptions): Runs {
       dial: options.dial,
       github: options.github,
       maxOutputBytes: limits.outputBytes,
-      isHeld: () => !sharesStore || now().getTime() < heldUntil,
+      leaseUntil: sharesStore ? kept.leaseUntil : undefined,
       caller: () => callers.get(key)?.caller,
       onRest: (run, head) => {
         workers.delete(id);
@@ -179,19 +180,26 @@ export function createRuns(options: RunsOptions): Runs {
         else perPerson.set(person, left);
         const last = callers.get(key)?.caller;
         dropCaller(key);
-        if (last !== undefined && !isClosed)
-          void quietly('heads were not reported', () => reportHeads(last, run, head));
+        if (last !== undefined) reportHeads(last, run, head);
       },
     });
     workers.set(id, made);
     return made;
   }
 
-  async function reportHeads(caller: Caller, run: StoredRun, head: ChainHead | undefined): Promise<void> {
-    const own = await records.head(store);
-    if (own === undefined) return;
-    const hosts = head === undefined ? [] : [{ host: run.host, head }];
-    await options.reportHeads?.(caller, { seq: own.seq, hash: own.hash }, hosts);
+  /** Tells the CA how far this broker's chain and the host's go. One after the other, for the CA takes no older head. */
+  function reportHeads(caller: Caller, { host }: StoredRun, head: ChainHead | undefined): void {
+    if (isClosed || waitingReports >= MOST_WAITING_REPORTS) return;
+    waitingReports += 1;
+    reporting = reporting.then(async () => {
+      waitingReports -= 1;
+      await quietly('the heads of records were not reported', async () => {
+        const own = await records.head(store);
+        if (own === undefined) return;
+        const { seq, hash } = own;
+        await caller.api.reportHeads({ seq, hash }, head === undefined ? [] : [{ host, head }]);
+      });
+    });
   }
 
   /** What a dead process had in work becomes interrupted; false where somebody else was faster. */
@@ -212,7 +220,7 @@ export function createRuns(options: RunsOptions): Runs {
   async function interruptOrphans(): Promise<number> {
     let count = 0;
     for (const kept of await runsInWork(store)) {
-      if (workers.has(kept.run.id)) continue;
+      if (workers.has(kept.run.id) || beginning.has(kept.run.id)) continue;
       const isOthers = sharesStore && kept.worker !== worker && kept.leaseUntil > now().getTime();
       if (!isOthers && (await interrupt(kept))) count += 1;
     }
@@ -237,7 +245,7 @@ export function createRuns(options: RunsOptions): Runs {
       if (kept.run.state.phase === 'interrupted') {
         if (workers.has(id)) continue;
         requireRoom(kept.run.person);
-        const taken = await work(kept, caller, secrets).wish(kind, secrets).catch(refuseAndLeave(id));
+        const taken = await takeUp(kept, kind, caller, secrets);
         if (taken !== undefined) return taken;
       } else if (sharesStore && kept.worker !== worker && kept.leaseUntil > now().getTime()) {
         if (kind !== 'cancel')
@@ -251,31 +259,46 @@ export function createRuns(options: RunsOptions): Runs {
     throw new BrokerError('wish-refused', 'the run moves too fast: look at it again');
   }
 
-  /** A worker that was begun for a wish that is refused has nothing to do. */
-  function refuseAndLeave(id: string): (error: unknown) => never {
-    return (error) => {
-      workers.get(id)?.stop();
+  /** Works on a run that rests, for a wish; where it is refused there is nothing to do. */
+  async function takeUp(
+    kept: KeptRun,
+    kind: Wish['kind'],
+    caller: Caller,
+    secrets: Readonly<Record<string, string>>,
+  ): Promise<StoredRun | undefined> {
+    const { id } = kept.run;
+    beginning.add(id);
+    const made = work(kept, caller, secrets);
+    try {
+      return await made.wish(kind, secrets);
+    } catch (error) {
+      made.stop();
       throw error;
-    };
+    } finally {
+      beginning.delete(id);
+    }
   }
 
   return {
     async create(order, caller, secrets) {
       requireRoom(order.person);
       const run = storedRun(order, now(), random);
-      const known = await journal.create(run);
-      if (known !== undefined) {
-        if (known.run.fingerprint !== order.fingerprint) {
-          throw new BrokerError(
-            'idempotency-conflict',
-            'this idempotency key belongs to another request: take a new key for a new run',
-          );
+      const until = leaseUntil();
+      beginning.add(run.id);
+      try {
+        const known = await journal.create(run);
+        if (known === undefined) {
+          work({ run, version: 1, worker, leaseUntil: until }, caller, secrets).begin();
+          return { run, isNew: true };
         }
-        return { run: known.run, isNew: false };
+        if (known.run.fingerprint === order.fingerprint) return { run: known.run, isNew: false };
+      } finally {
+        beginning.delete(run.id);
       }
-      const kept = { run, version: 1, worker, leaseUntil: heldUntil };
-      work(kept, caller, secrets).begin();
-      return { run, isNew: true };
+      throw new BrokerError(
+        'idempotency-conflict',
+        'this idempotency key belongs to another request: take a new key for a new run',
+      );
     },
     get: async (id) => (await readRun(store, id))?.run,
     list: (filter) => listRuns(store, filter),

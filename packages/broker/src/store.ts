@@ -315,14 +315,20 @@ export async function readEntries(
   }));
 }
 
-/** Puts off the end of this process' leases, and tells which of its runs somebody wishes to be cancelled. */
-export async function renewLeases(tx: RunTransaction, worker: string, until: number): Promise<void> {
-  await tx
+/** Puts off the end of this process' leases, and tells which runs they are about. */
+export async function renewLeases(
+  tx: RunTransaction,
+  worker: string,
+  until: number,
+): Promise<readonly string[]> {
+  const rows = await tx
     .updateTable('runs')
     .set({ lease_until: until })
     .where('worker', '=', worker)
     .where('phase', 'not in', RESTING)
+    .returning('id')
     .execute();
+  return rows.map(({ id }) => id);
 }
 
 export async function wishCancel(tx: RunTransaction, id: string, person: string): Promise<void> {

@@ -42,6 +42,8 @@ export class ScriptedHost {
   /** Secrets as they came. */
   readonly secrets: string[] = [];
   sessions = 0;
+  /** Whether it takes back what a lost session has started. */
+  undoes = true;
   behave: (command: string) => Behaviour = () => ({});
   /** Undefined connects. */
   unreachable: (() => BrokerError | undefined) | undefined;
@@ -152,7 +154,7 @@ class ScriptedSession implements RunConnection {
     this.#isGone = true;
     this.#isOver = true;
     this.#stopRunning('lost');
-    this.#undo();
+    if (this.#host.undoes) this.#undo();
     this.#finish({ how: 'lost', reason: 'the connection is gone' });
     this.#wake();
   }

@@ -59,6 +59,8 @@ export interface CaBehaviour {
 export class SmallCa {
   readonly behaviour: CaBehaviour = {};
   readonly asked: string[] = [];
+  /** Hosts whose heads were told. */
+  readonly reported: string[] = [];
   readonly #ca: ThrowAwayCa;
   readonly #hostCa = generateKey('ssh-ed25519');
 
@@ -116,6 +118,9 @@ export class SmallCa {
         host: [published(this.#hostCa)],
       }),
       revocationList: async () => Buffer.alloc(0),
+      reportHeads: async (_: object, hosts: readonly { host: string }[]) => {
+        this.reported.push(...hosts.map(({ host }) => host));
+      },
       githubToken: async () => {
         this.asked.push('token');
         return (await this.behaviour.token?.()) ?? 'token-of-the-person';
