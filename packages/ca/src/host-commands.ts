@@ -60,16 +60,32 @@ export async function findRunHosts(ca: Ca, asking: Asking, hosts: readonly Host[
   const contracts = await readContracts(ca);
   const inventory = inventoryOf(ca);
   const nextTurn = createTurns();
+  const named = new Set(ca.policy.namedHosts);
+  const answers = new Map<string, boolean>();
   const found = new Set<string>();
   for (const host of hosts) {
     const { commands } = contracts.get(host.id) ?? inventory;
-    const isUsable = commands.some(({ name }) =>
-      host.logins.some((login) => ca.policy.mayAllow(prospectOf(ca, asking, host, login, name))),
-    );
+    const alike = likenessOf(host, commands, named);
+    const isUsable =
+      answers.get(alike) ??
+      commands.some(({ name }) =>
+        host.logins.some((login) => ca.policy.mayAllow(prospectOf(ca, asking, host, login, name))),
+      );
+    answers.set(alike, isUsable);
     if (isUsable) found.add(host.id);
     await nextTurn();
   }
   return found;
+}
+
+/** The same for hosts that no policy tells apart: in a fleet most are. */
+function likenessOf(
+  { id, logins, labels, pools }: Host,
+  commands: readonly OfferedCommand[],
+  named: ReadonlySet<string>,
+): string {
+  const names = commands.map(({ name }) => name);
+  return JSON.stringify([named.has(id) ? id : null, logins, Object.entries(labels), pools, names]);
 }
 
 /** What policy would say of the command, by the login of which it says most. */

@@ -187,8 +187,31 @@ describe('what of it one may run', () => {
   });
 });
 
+test('hosts that are alike have one answer, unless a policy names one of them', async () => {
+  for (let i = 0; i < 4; i += 1) await lab.ca.addHost(lab.ada, `alike-${i}`, { pools: ['lone'] });
+  await lab.ca.addHost(lab.ada, 'alike-no', { pools: ['other'] });
+  const { policies, inventory, services } = lab.ca.caOptions();
+  const text = `
+    permit (principal, action == Action::"runner.list", resource in Pool::"lone") when { context.service == "portal" };
+    forbid (principal, action == Action::"runner.list", resource == Host::"alike-2");`;
+  await lab.ca.running.reload(() => ({ policies: [{ name: 'b.cedar', text }], inventory, services }));
+  expect(await hostsOf(lin)).toEqual(['alike-0', 'alike-1', 'alike-3']);
+  await lab.ca.running.reload(() => ({ policies, inventory, services }));
+});
+
 test('a service lists the hosts on which one may run something, the command line those one may log in to', async () => {
-  expect(await hostsOf(lin)).toEqual(['db-01', 'off', 'told-1', 'told-2', 'web-01']);
+  expect(await hostsOf(lin)).toEqual([
+    'alike-0',
+    'alike-1',
+    'alike-2',
+    'alike-3',
+    'alike-no',
+    'db-01',
+    'off',
+    'told-1',
+    'told-2',
+    'web-01',
+  ]);
   expect(await hostsOf(await lab.ca.login('lin'))).toEqual(['db-01']);
   const entry = (await lab.ca.ask(lin, 'GET', '/v1/hosts/told-1')).body;
   expect(entry).toMatchObject({ address: '192.0.2.9' });

@@ -9,6 +9,7 @@ import { type CommandFacts, checkInventory, type Inventory } from './inventory.t
 import { type Bench, type Judgement, judge } from './judge.ts';
 import { formatLifetime } from './lifetime.ts';
 import { type LoadedPolicy, loadPolicies, type PolicyFile, sortFiles } from './load.ts';
+import { idsOf, joinMentions } from './mention.ts';
 import { findMissing } from './missing.ts';
 import { suggest } from './nearest.ts';
 import { compilePattern } from './pattern.ts';
@@ -43,6 +44,8 @@ export interface PolicyEngine {
   /** The only teams and organisations whose memberships matter; others need not be looked up. */
   readonly namedTeams: readonly string[];
   readonly namedOrganizations: readonly string[];
+  /** The hosts that policies name. Of any other its id makes no difference, only its logins, labels and pools. */
+  readonly namedHosts: readonly string[];
   /** The commands that can be asked about, as the inventory lists them. */
   readonly commands: Readonly<Record<string, CommandFacts>>;
   /** What a reviewer should look at though it is legal: hosts and pools that the inventory does not list. */
@@ -115,6 +118,7 @@ export function createPolicyEngine({ files, inventory, provider }: PolicyEngineO
     namedTeams: everything.teams,
     namedOrganizations: everything.organizations,
     commands: inventory.commands,
+    namedHosts: idsOf(joinMentions(loaded.map((policy) => policy.mentions)), 'Host'),
     notes: notesOf(loaded, inventory),
     allows: (request) => {
       requireOpen();
