@@ -179,12 +179,12 @@ const UNREAD: Readonly<Record<string, string>> = {
 function entryLine({ time, source, kind, line, record }: TraceEntry): string {
   const place = record === undefined ? source : `${record.chain} ${record.seq}`;
   const said = record === undefined ? line : factsText(record.facts ?? {});
-  return [`${formatTime(time)}.${time.toISOString().slice(20, 23)}`, place.padEnd(20), kind, said]
-    .join('  ')
-    .trimEnd();
+  // The zone stands behind the seconds.
+  const at = formatTime(time).replace(/:[0-9]{2}(?= |$)/, `$&.${time.toISOString().slice(20, 23)}`);
+  return [at, place.padEnd(20), kind, said].join('  ').trimEnd();
 }
 
-/** What a person reads; digests and keys stand in the exact lines, which `--json` prints. */
+/** What a person reads; digests, keys and what is the same in all of them stand in the exact lines, which `--json` prints. */
 function factsText(facts: { readonly [key: string]: Json }): string {
   return Object.entries(facts)
     .filter(([name, value]) => value !== null && !HIDDEN.includes(name))
@@ -194,6 +194,9 @@ function factsText(facts: { readonly [key: string]: Json }): string {
 
 const HIDDEN = [
   'digest',
+  'hash',
+  'run',
+  'valid_after',
   'session',
   'public_key',
   'authority',

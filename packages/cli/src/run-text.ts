@@ -26,11 +26,20 @@ export function runJson(run: Run): object {
   };
 }
 
+/** One run and how it stands, with why it does not go on. */
+export function runLine(run: Run): string {
+  return `${run.id}  ${run.title} on ${run.login}@${run.host}: ${standing(run)}`;
+}
+
+export function standing({ phase, end }: Run): string {
+  return end === undefined ? phase : `${phase}: ${end.reason}`;
+}
+
 /** All that is known of one run. */
 export function runLines(run: Run): readonly string[] {
   const params = Object.entries(run.params).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return [
-    `${run.id}  ${run.title} on ${run.login}@${run.host}: ${run.phase}`,
+    runLine(run),
     ...(params.length === 0 ? [] : [`parameters: ${params.join(' ')}`]),
     `asked for by ${run.person}${run.service === undefined ? '' : ` through ${run.service}`} at ${formatTime(run.created)}, last news ${formatTime(run.updated)}`,
     ...(run.attempt === 1 ? [] : [`attempt ${run.attempt}`]),
@@ -46,11 +55,10 @@ export function runLines(run: Run): readonly string[] {
   ];
 }
 
-/** Why it ended, what is left behind, and what can be done now. */
+/** What is left behind, and what can be done now. */
 export function endLines(run: Run): readonly string[] {
   const wishes = run.possible.map((wish) => `beacon runs ${wish} ${run.id}`);
   return [
-    ...(run.end === undefined ? [] : [`${run.end.how}: ${run.end.reason}`]),
     ...run.left.map((left) => `left behind: ${left}`),
     ...(wishes.length === 0 ? [] : [`you may: ${wishes.join(', ')}`]),
   ];

@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 import { type BrokerApi, ClientError, type Run, type RunEvent } from '@beacon/client';
 import type { Context } from './context.ts';
 import { createRunOutput, type RunOutput } from './run-output.ts';
-import { endLines, eventLine, runJson } from './run-text.ts';
+import { endLines, eventLine, runJson, standing } from './run-text.ts';
 
 export interface WatchOptions {
   readonly json: boolean;
@@ -69,7 +69,7 @@ function finish(context: Context, run: Run, status: number | undefined, options:
     for (const line of run.left) terminal.talk(`beacon: left behind: ${line}`);
     return result;
   }
-  terminal.talk(`beacon: run ${run.id}: ${run.phase}`);
+  terminal.talk(`beacon: run ${run.id} ${standing(run)}`);
   for (const line of endLines(run)) terminal.talk(`beacon: ${line}`);
   return result;
 }

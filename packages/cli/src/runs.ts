@@ -3,7 +3,7 @@ import type { Run, RunWish } from '@beacon/client';
 import { type BrokerChoice, openBroker } from './broker.ts';
 import type { Context } from './context.ts';
 import { readSecrets, type SecretOptions } from './run-secrets.ts';
-import { endLines, runJson, runLines } from './run-text.ts';
+import { endLines, runJson, runLine, runLines } from './run-text.ts';
 import { watchRun } from './run-watch.ts';
 import { formatTable, formatTime } from './terminal.ts';
 
@@ -78,7 +78,7 @@ export async function wishRun(
     context.terminal.json({ run: runJson(run) });
     return 0;
   }
-  context.terminal.out(`${run.id}  ${run.title} on ${run.login}@${run.host}: ${run.phase}`);
+  context.terminal.out(runLine(run));
   for (const line of endLines(run)) context.terminal.talk(`beacon: ${line}`);
   return 0;
 }

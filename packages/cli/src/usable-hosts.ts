@@ -54,24 +54,21 @@ function detailLines({ host, commands, procedures }: UsableHostDetail): readonly
     parameters(one.params),
     one.summary,
   ]);
-  const procedureRows = procedures.map((one) => [
-    one.name,
-    one.allowed,
-    '',
-    parameters(one.params),
-    one.summary,
-  ]);
+  const procedureRows = procedures.map((one) => [one.name, one.allowed, parameters(one.params), one.summary]);
+  const reasons = [
+    ...commands.flatMap(whyNot),
+    ...procedures.flatMap(({ name, allowed, reason }) =>
+      allowed === 'yes' || reason === undefined ? [] : [because(name, allowed, reason.text)],
+    ),
+  ];
   const head = ['COMMAND', 'ALLOWED', 'LOGIN', 'PARAMETERS', 'SUMMARY'];
   return [
     `${host.id} is ${host.state}`,
     ...formatTable([head, ...commandRows]),
     ...(procedures.length === 0
       ? []
-      : ['', ...formatTable([['PROCEDURE', ...head.slice(1)], ...procedureRows])]),
-    ...commands.flatMap(whyNot),
-    ...procedures.flatMap(({ name, allowed, reason }) =>
-      allowed === 'yes' || reason === undefined ? [] : [because(name, allowed, reason.text)],
-    ),
+      : ['', ...formatTable([['PROCEDURE', 'ALLOWED', 'PARAMETERS', 'SUMMARY'], ...procedureRows])]),
+    ...(reasons.length === 0 ? [] : ['', ...reasons]),
   ];
 }
 
@@ -95,5 +92,5 @@ function whyNot({ command, allowed, reason, missing }: OfferedCommand): readonly
 }
 
 function because(name: string, allowed: Allowed, text: string): string {
-  return `${name}: ${allowed === 'no' ? 'not allowed' : 'depends on its parameters'}: ${text}`;
+  return `${name}: ${allowed === 'no' ? 'not allowed' : 'depends'}: ${text}`;
 }

@@ -79,7 +79,7 @@ describe('beacon run', () => {
     script('failed', ['step', { step: 0, command: 'app.pull', outcome: 'failed', code: 3 }]);
     const result = await home.run(['run', 'build-01', 'app.pull']);
     expect(result).toMatchObject({ status: 3, stdout: '' });
-    expect(result.stderr).toContain('beacon: failed: app.pull ended with 3\n');
+    expect(result.stderr).toMatch(/^beacon: run [0-9a-z]{26} failed: app.pull ended with 3\n/m);
     expect(result.stderr).toMatch(/you may: beacon runs retry [0-9a-z]{26}\n/);
   });
 
@@ -162,7 +162,7 @@ describe('beacon run', () => {
     };
     const result = await home.run(['run', 'build-01', 'app.pull']);
     expect(result.status).toBe(255);
-    expect(result.stderr).toMatch(/interrupted: the broker was started anew\n.*beacon runs resume/);
+    expect(result.stderr).toMatch(/ interrupted: the broker was started anew\n.*beacon runs resume/);
   });
 
   describe('and Ctrl-C', () => {
@@ -340,7 +340,7 @@ describe('beacon hosts', () => {
     expect(stdout).toContain(
       'app.down: not allowed: no policy allows it\n  missing: membership in the team 7\n',
     );
-    expect(stdout).toContain('deploy     yes             [ref]       Deploy\n');
+    expect(stdout).toContain('deploy     yes      [ref]       Deploy\n');
     const json = JSON.parse((await home.run(['hosts', 'build-01', '--json'])).stdout);
     expect(json.commands[0]).toMatchObject({ command: 'app.pull', params: { token: { secret: true } } });
     expect((await home.run(['hosts', 'build-02'])).status).toBe(66);
@@ -361,7 +361,9 @@ describe('beacon runs', () => {
       left: ['the runner r1 at acme/web: remove it there'],
     });
     const shown = await home.run(['runs', id]);
-    expect(shown.stdout).toContain('app.pull on beacon@build-03: interrupted\nparameters: ref="main"\n');
+    expect(shown.stdout).toContain(
+      'app.pull on beacon@build-03: interrupted: the broker was started anew\nparameters: ref="main"\n',
+    );
     expect(shown.stdout).toContain('left behind: the runner r1 at acme/web');
     expect(JSON.parse((await home.run(['runs', id, '--json'])).stdout).run).toMatchObject({
       id,
