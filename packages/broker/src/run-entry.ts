@@ -1,9 +1,8 @@
 /** A run as it is shown over HTTP, and what a person may press at it now. */
-import { type RunEntry, type RunWishName, WISHES } from '@beacon/protocol/http/runs';
+import type { RunEntry } from '@beacon/protocol/http/runs';
 import { grantOf } from './broker-records.ts';
-import { advance } from './run-advance.ts';
 import type { StoredRun } from './run-order.ts';
-import { isOver, type RunState } from './run-state.ts';
+import { possibleWishes } from './run-wishes.ts';
 
 export function runEntry(run: StoredRun): RunEntry {
   const { state } = run;
@@ -30,13 +29,7 @@ export function runEntry(run: StoredRun): RunEntry {
     created: run.created.toISOString(),
     updated: run.updated.toISOString(),
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
-    possible: WISHES.filter((wish) => isPossible(state, wish)),
+    possible: [...possibleWishes(state)],
     last_event: run.lastEvent,
   };
-}
-
-/** `retry` makes another run; the others move this one, where its state lets them. */
-export function isPossible(state: RunState, wish: RunWishName): boolean {
-  if (wish === 'retry') return isOver(state) && state.phase !== 'succeeded';
-  return advance(state, { kind: wish }).kind === 'moved';
 }

@@ -20,8 +20,9 @@ import { type BrokerCaller, defineRoute } from './define-route.ts';
 import type { Door } from './door.ts';
 import { BrokerError } from './error.ts';
 import { type OrderingContext, orderRun } from './order-run.ts';
-import { isPossible, runEntry } from './run-entry.ts';
+import { runEntry } from './run-entry.ts';
 import type { Caller, RunLogEntry, Runs, StoredRun } from './run-order.ts';
+import { possibleWishes } from './run-wishes.ts';
 import type { Watchers } from './watchers.ts';
 
 export interface RunRouteParts {
@@ -158,7 +159,7 @@ export function runRoutes(parts: RunRouteParts, { prefix, read, change }: Door):
       },
       handle: async ({ params, body, caller }) => {
         const old = await ownRun(runs, params.id, caller);
-        if (!isPossible(old.state, 'retry'))
+        if (!possibleWishes(old.state).includes('retry'))
           throw new BrokerError(
             'wish-refused',
             `a run that is ${old.state.phase} is not tried again: ask for a new one`,
