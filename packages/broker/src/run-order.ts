@@ -94,7 +94,7 @@ export interface PreparedStep {
  * |---|---|
  * | `phase` | `{attempt, phase, reason?}` |
  * | `step` | `{step, command, outcome, code?, signal?, duration_ms?, reason?}` |
- * | `stdout`, `stderr` | `{step, text}` or `{step, base64}`; `undo: true` where a step was taken back |
+ * | `stdout`, `stderr` | `{step, text}` or `{step, base64}` |
  * | `truncated` | `{step, max_output_bytes}` or `{reason}` |
  * | `note` | `{text}` |
  * | `over` | `{phase, reason?, left}`; the last of a log |
