@@ -5,13 +5,13 @@
  */
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CaApi } from '@beacon/client';
 import { formatHostIdentity } from '@beacon/protocol/trust';
 import { formatPublicKeyLine, type PublicKey } from '@beacon/ssh';
 import { bundleGate, compileGate } from '../../../scripts/bundle-gate.ts';
 import type { Lab } from '../../lab/lab.ts';
 import type { LabHost } from '../../lab/lab-host.ts';
-import { lineOf } from '../../lab/throw-away-ca.ts';
-import type { BenchCa } from './bench-ca.ts';
+import { lineOf, ThrowAwayCa } from '../../lab/throw-away-ca.ts';
 
 const FILES = join(import.meta.dirname, '../../../packages/gate/files');
 const HERE = '/opt/bench';
@@ -35,22 +35,30 @@ cp ${HERE}/sshd_config /etc/ssh/sshd_config.d/10-bench.conf
 kill -HUP 1
 `;
 
-/** Boots them, and makes each known to the CA. Nothing is left out where one fails. */
+/** Boots them, and registers each at the CA, as an administrator whose `api` it is. Throws where one fails. */
 export async function openFleet(
   lab: Lab,
   folder: string,
   number: number,
-  bench: BenchCa,
+  api: CaApi,
   plain: PublicKey,
 ): Promise<readonly LabHost[]> {
   const ours = join(folder, 'fleet');
-  await writeCommonFiles(ours, bench, plain);
+  await writeCommonFiles(ours, api, plain);
   const names = Array.from({ length: number }, (_, at) => `light-${String(at + 1).padStart(3, '0')}`);
   const hosts: LabHost[] = [];
   const boot = async (name: string): Promise<void> => {
     const { host } = await lab.boot(name, { form: 'light', binds: { [HERE]: ours } });
-    await host.run(['sh', `${HERE}/set-up`, name, await bench.certifyHost(name, host.hostKey)]);
-    bench.addresses.set(name, host.address);
+    const { certificate } = await api.registerHost({
+      id: name,
+      address: host.address,
+      port: 22,
+      logins: ['beacon'],
+      labels: {},
+      pools: ['sites'],
+      host_key: host.hostKey.split(' ').slice(0, 2).join(' '),
+    });
+    await host.run(['sh', `${HERE}/set-up`, name, certificate]);
     hosts.push(host);
   };
   // A lab's network is made by the first.
@@ -63,7 +71,7 @@ export async function openFleet(
   return hosts;
 }
 
-async function writeCommonFiles(ours: string, bench: BenchCa, plain: PublicKey): Promise<void> {
+async function writeCommonFiles(ours: string, api: CaApi, plain: PublicKey): Promise<void> {
   const at = (name: string): string => join(ours, name);
   const write = (name: string, text: string | Buffer, mode = 0o644): void => {
     writeFileSync(at(name), text);
@@ -74,12 +82,14 @@ async function writeCommonFiles(ours: string, bench: BenchCa, plain: PublicKey):
   chmodSync(at('node'), 0o755);
   await bundleGate(at('gate'), `${HERE}/node`);
   compileGate(at('gate'));
-  for (const [name, content] of Object.entries(await bench.ca.publish())) write(`trust/${name}`, content);
+  // What they trust is signed here, and names the CA's keys.
+  const trust = new ThrowAwayCa({ host: UNNAMED, login: 'beacon' }, () => new Date());
+  const { user } = await api.authorityKeys();
+  const root = { userCa: user.map(({ publicKey }) => publicKey.split(' ').slice(0, 2).join(' ')) };
+  const files = await trust.publish({ krl: await api.revocationList(), root });
+  for (const [name, content] of Object.entries(files)) write(`trust/${name}`, content);
   write('plain.pub', `${formatPublicKeyLine(plain)}\n`);
-  write(
-    'host.json',
-    formatHostIdentity({ host: UNNAMED, login: 'beacon', rootKey: lineOf(bench.ca.rootKey) }),
-  );
+  write('host.json', formatHostIdentity({ host: UNNAMED, login: 'beacon', rootKey: lineOf(trust.rootKey) }));
   write('nothing', '#!/bin/sh\necho nothing\n', 0o755);
   const command = {
     summary: 'for a bench',
@@ -87,7 +97,7 @@ async function writeCommonFiles(ours: string, bench: BenchCa, plain: PublicKey):
     run_as: 'beacon',
     argv: [`${PREFIX}/commands/nothing`],
   };
-  write('allowlist.json', JSON.stringify({ version: 1, commands: { nothing: command } }));
+  write('allowlist.json', JSON.stringify({ version: 1, commands: { 'bench.nothing': command } }));
   const gate = `exec /usr/bin/env -i BEACON_CERTIFICATE=%s ${HERE}/gate --rootless ${PREFIX}`;
   const principals = readFileSync(join(FILES, 'principals'), 'utf8');
   write(
