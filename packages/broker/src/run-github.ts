@@ -33,6 +33,8 @@ export interface RunGitHubSettings {
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
 }
 
+/** How often a run says that it still waits. */
+const SAY_AGAIN_MS = 10_000;
 const PATIENCE: Patience = { answerMs: 10_000, onlineMs: 40_000, removeMs: 45_000, confirmMs: 2_000 };
 export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
   const patience = { ...PATIENCE, ...settings.patience };
@@ -121,7 +123,7 @@ class RunAtGitHub {
       return;
     }
     this.#refuseForeign(there);
-    let isSaid = false;
+    let saidMs: number | undefined;
     await this.#place.removeUntil(
       there,
       waitMs,
@@ -132,17 +134,19 @@ class RunAtGitHub {
         );
       },
       (leftMs) => {
+        const nowMs = this.#around.clock.nowMs();
+        if (saidMs !== undefined && nowMs - saidMs < SAY_AGAIN_MS) return;
         const what =
           there.status === 'offline'
             ? 'is offline and has a job that never ended: cancel that job at GitHub'
             : 'has a job, which goes on';
         const seconds = Math.ceil(leftMs / 1_000);
         note(
-          isSaid
+          saidMs !== undefined
             ? `${name} still has a job; ${seconds} s more`
             : `${name} ${what}; it is waited for, ${seconds} s at most`,
         );
-        isSaid = true;
+        saidMs = nowMs;
       },
     );
     note(`GitHub has let go of ${describeRunner(there)}: it was idle, and gets no more jobs`);

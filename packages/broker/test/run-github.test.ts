@@ -171,7 +171,7 @@ describe('draining', () => {
     let waits = 0;
     whileWaiting = () => {
       waits += 1;
-      if (waits === 4) end();
+      if (waits === 6) end();
     };
     await prepare('drain', stored({}, { wait_seconds: '40' }));
     expect(isThere(there)).toBe(false);
