@@ -254,4 +254,58 @@ JS`);
     expect(await readyz()).toMatchObject({ status: 'ok' });
     expect(await kinds()).toEqual([...before, 'restored']);
   }, 180_000);
+
+  test('the broker runs beside it as its own person, known to it, and starts ssh from where it is confined', async () => {
+    await host.script(`
+      install -D -m 644 /opt/beacon/current/systemd/beacon-broker.sysusers /etc/sysusers.d/beacon-broker.conf
+      install -m 644 /opt/beacon/current/systemd/beacon-broker.service /etc/systemd/system/
+      systemd-sysusers
+      install -d -m 700 -o beacon-broker -g beacon-broker /var/lib/beacon-broker
+      mkdir -p /etc/systemd/system/beacon-broker.service.d
+      systemctl daemon-reload
+    `);
+    const url = ['--public-url', 'http://127.0.0.1:8444', '--ca-url', 'http://127.0.0.1:8443'];
+    const made = await host.run(['beacon', 'broker', 'init', '--systemd', ...url, '--json']);
+    const { entry } = JSON.parse(made) as { entry: string };
+    await host.write('/etc/beacon-ca/services.yaml', `version: 1\nservices:\n${entry}`);
+    const loaded = await rulesLoaded();
+    await host.run(['systemctl', 'reload', 'beacon-ca']);
+    await until(async () => (await rulesLoaded()) > loaded);
+    await host.script('CREDENTIALS_DIRECTORY=/etc/beacon-broker/keys beacon broker check');
+
+    const verified = await host.exec(['systemd-analyze', 'verify', 'beacon-broker.service']);
+    expect(verified).toEqual({ status: 0, stdout: '', stderr: '' });
+    const said = await host.run(['systemd-analyze', 'security', '--no-pager', 'beacon-broker.service']);
+    const [, exposure] = /Overall exposure level for beacon-broker[.]service: ([0-9.]+)/.exec(said) ?? [];
+    expect(Number(exposure)).toBeLessThanOrEqual(MAX_EXPOSURE);
+
+    // As far as a login that is refused, for want of a certificate.
+    const ssh =
+      '/usr/bin/ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null';
+    const drop = `[Service]\nExecStartPre=-${ssh} nobody@127.0.0.1 true\n`;
+    await host.write('/etc/systemd/system/beacon-broker.service.d/ssh.conf', drop);
+    await host.run(['systemctl', 'daemon-reload']);
+    await host.run(['systemctl', 'enable', '--now', 'beacon-broker']);
+    const log = () => host.run(['journalctl', '-u', 'beacon-broker', '-o', 'cat']);
+    expect(await log()).toMatch(/Permission denied/);
+    const ready = await host.run(['curl', '-s', 'http://127.0.0.1:8444/readyz']);
+    expect(JSON.parse(ready)).toMatchObject({ status: 'ok' });
+    const pid = (await host.run(['systemctl', 'show', '-p', 'MainPID', '--value', 'beacon-broker'])).trim();
+    const number = (await host.run(['id', '-u', 'beacon-broker'])).trim();
+    expect(await host.run(['cat', `/proc/${pid}/status`])).toMatch(new RegExp(`^Uid:\\s+${number}\\s`, 'm'));
+    const secrets = await host.run([
+      'cat',
+      '/etc/beacon-broker/keys/sealing',
+      '/etc/beacon-broker/keys/service.jwk',
+    ]);
+    const told = `${await log()}${await host.run(['cat', `/proc/${pid}/environ`, `/proc/${pid}/cmdline`])}`;
+    for (const secret of secrets.match(/[A-Za-z0-9_+/-]{43}/g) ?? []) expect(told).not.toContain(secret);
+
+    await host.run(['systemctl', 'kill', '--kill-who=main', '--signal=KILL', 'beacon-broker']);
+    await until(async () => (await host.exec(['curl', '-sf', 'http://127.0.0.1:8444/readyz'])).status === 0);
+    await host.run(['systemctl', 'stop', 'beacon-broker']);
+    expect(await log()).toContain('"msg":"stopping"');
+    const state = await host.run(['systemctl', 'show', '-p', 'Result', '--value', 'beacon-broker']);
+    expect(state.trim()).toBe('success');
+  }, 120_000);
 });

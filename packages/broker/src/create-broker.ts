@@ -135,7 +135,7 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
   const runners = createRunners({ ...options.github, now });
   const runStore = store as unknown as Database<RunTables & RecordTables>;
   const runCommit = commit as unknown as GroupCommit<RunTables & RecordTables>;
-  const runs = createRuns({
+  const runs: Runs = createRuns({
     store: runStore,
     commit: runCommit,
     records,
