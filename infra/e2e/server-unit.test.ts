@@ -290,7 +290,9 @@ JS`);
     expect(await log()).toMatch(/Permission denied/);
     const ready = await host.run(['curl', '-s', 'http://127.0.0.1:8444/readyz']);
     expect(JSON.parse(ready)).toMatchObject({ status: 'ok' });
-    const pid = (await host.run(['systemctl', 'show', '-p', 'MainPID', '--value', 'beacon-broker'])).trim();
+    const shown = (name: string) =>
+      host.run(['systemctl', 'show', '--property', name, '--value', 'beacon-broker']);
+    const pid = (await shown('MainPID')).trim();
     const number = (await host.run(['id', '-u', 'beacon-broker'])).trim();
     expect(await host.run(['cat', `/proc/${pid}/status`])).toMatch(new RegExp(`^Uid:\\s+${number}\\s`, 'm'));
     const secrets = await host.run([
@@ -302,10 +304,12 @@ JS`);
     for (const secret of secrets.match(/[A-Za-z0-9_+/-]{43}/g) ?? []) expect(told).not.toContain(secret);
 
     await host.run(['systemctl', 'kill', '--kill-who=main', '--signal=KILL', 'beacon-broker']);
-    await until(async () => (await host.exec(['curl', '-sf', 'http://127.0.0.1:8444/readyz'])).status === 0);
+    await until(
+      async () =>
+        (await shown('NRestarts')).trim() === '1' && (await shown('ActiveState')).trim() === 'active',
+    );
     await host.run(['systemctl', 'stop', 'beacon-broker']);
     expect(await log()).toContain('"msg":"stopping"');
-    const state = await host.run(['systemctl', 'show', '-p', 'Result', '--value', 'beacon-broker']);
-    expect(state.trim()).toBe('success');
+    expect((await shown('Result')).trim()).toBe('success');
   }, 120_000);
 });
