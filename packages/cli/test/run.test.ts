@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -223,6 +224,27 @@ describe('beacon run', () => {
       expect(result.status).toBe(0);
       expect(broker.orders[0]?.secrets).toEqual({ token: secret, one: 'first', two: 'second' });
       expect(result.stdout + result.stderr + readFileSync(home.session, 'utf8')).not.toContain(secret);
+    });
+
+    it('asks for them on a terminal without showing them, and lets the command type nothing there', async () => {
+      script('succeeded', ...said);
+      const args = ['run', '--secret', 'token', 'build-01', 'app.pull'];
+      const line = [process.execPath, ...home.command(args)].map((word) => `'${word}'`).join(' ');
+      const child = spawn('script', ['-qefc', `stty cols 200 rows 24; exec ${line}`, '/dev/null'], {
+        env: { ...home.environment, TERM: 'dumb' },
+      });
+      let seen = '';
+      let isAsked = false;
+      child.stdout.on('data', (text) => {
+        seen += text;
+        if (isAsked || !seen.includes('Value of token')) return;
+        isAsked = true;
+        setTimeout(() => child.stdin.write('hunter2\r'), 300);
+      });
+      expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+      expect(broker.orders[0]?.secrets).toEqual({ token: 'hunter2' });
+      expect(seen).not.toContain('hunter2');
+      expect(seen).toContain('\\u001b[31mred');
     });
 
     it.each([
