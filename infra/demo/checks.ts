@@ -20,6 +20,7 @@ import {
 } from '@beacon/client';
 import { formatPrivateKey, generateKey } from '@beacon/ssh/key';
 import { createSigner } from '@beacon/ssh/signature';
+import { runBrokerChecks } from './broker-checks.ts';
 import { runGateChecks } from './gate-checks.ts';
 import type { GateStage } from './gate-stage.ts';
 import { approve, logIn } from './login.ts';
@@ -37,8 +38,23 @@ type Say = (text: string) => void;
 const SHORTEST_LIFETIME_SECONDS = 30;
 const EXPIRY_SLACK_MS = 1500;
 
+export interface Shown {
+  readonly checks: Report;
+  /** What cannot be shown here, and why. */
+  readonly leftOut: readonly string[];
+  /** One that broker, CA and host have records of. */
+  readonly grant: string | undefined;
+}
+
+/** What there is to check besides the plain hosts of the stage. */
+export interface Checked {
+  readonly gates: GateStage;
+  readonly api: CaApi;
+  readonly brokerUrl: string;
+}
+
 /** All checks, in an order in which each builds on what was shown before. */
-export async function runChecks(stage: Stage, gates: GateStage, api: CaApi, say: Say): Promise<Report> {
+export async function runChecks(stage: Stage, { gates, api, brokerUrl }: Checked, say: Say): Promise<Shown> {
   const report: Report = {};
   const show = async (name: string, what: string, check: () => Promise<Check>) => {
     say(`\n— ${what}`);
@@ -61,6 +77,7 @@ export async function runChecks(stage: Stage, gates: GateStage, api: CaApi, say:
   await show('revoked', 'a certificate that was revoked', () => revoked(stage, say, api, known, first));
   const brief = await keyAndCertificate(stage, api, first, 'brief', SHORTEST_LIFETIME_SECONDS);
   const worked = await plainSsh(stage, brief, first);
+  const grant = await runBrokerChecks({ stage, gates, brokerUrl }, say, show);
   await runGateChecks(gates, api, say, show);
   await show('expired', `a certificate of ${SHORTEST_LIFETIME_SECONDS} seconds, after its time`, () =>
     expired(stage, say, brief, worked, first),
@@ -71,7 +88,8 @@ export async function runChecks(stage: Stage, gates: GateStage, api: CaApi, say:
   await show('session_ended', 'lin, after an administrator has ended the session', () =>
     sessionEnded(stage, say, first),
   );
-  return report;
+  const leftOut = gates.why === undefined ? [] : [`runners, which need a host of one's own: ${gates.why}`];
+  return { checks: report, leftOut, grant };
 }
 
 async function commandRuns(stage: Stage, say: Say, host: DemoHost): Promise<Check> {

@@ -12,6 +12,7 @@ import { openLane } from '../lab/lane.ts';
 import type { ManagedHost } from '../lab/managed-host.ts';
 import { whyNoLab } from '../lab/possible.ts';
 import { RootlessHost, whyNoRootlessHost } from '../lab/rootless-host.ts';
+import { offerMore, permitRunners, runnerInventory, runnerWords } from './runner-host.ts';
 import type { Stage } from './stage.ts';
 import { makeRootKey, publishRoot, succeed } from './trust-ceremony.ts';
 
@@ -29,9 +30,11 @@ const COMMANDS = {
 /** In the form that both the CA's inventory and, with `argv` and account, a host's allowlist have. */
 const PERMITTED = ['site.deploy', 'site.withdraw', 'site.watch'];
 
-/** Names the hosts' commands in the CA's inventory and lets the web team have them, but not `site.wipe`. */
+/** Names the hosts' commands in the CA's inventory and lets the web team have them, but not `site.wipe`; runners too. */
 export function offerCommands(caFolder: string): void {
-  writeFileSync(join(caFolder, 'inventory.yaml'), JSON.stringify({ version: 1, commands: COMMANDS }));
+  const commands = { ...COMMANDS, ...runnerInventory() };
+  writeFileSync(join(caFolder, 'inventory.yaml'), JSON.stringify({ version: 1, commands }));
+  permitRunners(caFolder);
   appendFileSync(
     join(caFolder, 'policy', 'policy.cedar'),
     `
@@ -85,18 +88,21 @@ export async function openGateStage(
 type Both = GateStage['hosts'];
 type Closing = (() => Promise<void>)[];
 
-/** Machines of the lab, by `beacon host init` with a token. A lane leads each to the CA, which is on loopback. */
+/** Machines of the lab, by `beacon host init` with a token. Lanes lead each to CA and stand-in, which are on loopback. */
 async function enrolBoth(stage: Stage, closing: Closing, say: (text: string) => void): Promise<Both> {
   await publishRoot(stage, 'ada');
   const lab = Lab.open(mkdtempSync(join(tmpdir(), 'beacon-demo-lab-')));
   closing.push(() => lab.down());
   const enrol = async (host: InitHost): Promise<ManagedHost> => {
     const { name, address } = host.target;
-    const lane = await openLane(lab, name, Number(new URL(stage.caUrl).port));
-    closing.push(() => lane.close());
+    for (const url of [stage.caUrl, stage.standin.url]) {
+      const lane = await openLane(lab, name, Number(new URL(url).port));
+      closing.push(() => lane.close());
+    }
     const words = ['ca', 'host', 'token', name, '--address', address, ...PLACE];
     await host.lab.write('/run/token', succeed(await stage.beacon('ada', words)), { mode: 0o600 });
-    const said = await host.init(['--ca', stage.caUrl, '--token-file', '/run/token']);
+    const enrolling = ['--ca', stage.caUrl, '--token-file', '/run/token'];
+    const said = await host.init([...enrolling, ...runnerWords(stage.standin.url)]);
     say(
       `  $ beacon ca host token ${name} …, and on ${name}: beacon host init --id ${name} --ca … --token-file …`,
     );
@@ -142,17 +148,22 @@ async function prepare(host: ManagedHost): Promise<void> {
     ...how,
     argv: [await host.command(command.replace('.', '-'), body), ...words],
   });
-  await host.allow({
-    version: 1,
-    commands: {
-      'site.deploy': await withName(
-        'site.deploy',
-        `echo "deploying $1 as $(id -un)"; sleep 1; touch ${sites}/"$1"; echo "$1 is live"`,
-        ['{name}'],
-      ),
-      'site.withdraw': await withName('site.withdraw', `rm -f ${sites}/"$1"`, ['{name}']),
-      'site.watch': await withName('site.watch', 'echo "watching $1"; sleep 4242 & wait', ['{name}']),
-      'site.wipe': await withName('site.wipe', `rm -f ${sites}/*`, []),
-    },
+  await offer(host, {
+    'site.deploy': await withName(
+      'site.deploy',
+      `echo "deploying $1 as $(id -un)"; sleep 1; touch ${sites}/"$1"; echo "$1 is live"`,
+      ['{name}'],
+    ),
+    'site.withdraw': await withName('site.withdraw', `rm -f ${sites}/"$1"`, ['{name}']),
+    'site.watch': await withName('site.watch', 'echo "watching $1"; sleep 4242 & wait', ['{name}']),
+    'site.wipe': await withName('site.wipe', `rm -f ${sites}/*`, []),
   });
+}
+
+/** A machine of the lab has the entries for runners already. */
+async function offer(host: ManagedHost, commands: Readonly<Record<string, object>>): Promise<void> {
+  if (!(host instanceof InitHost)) return host.allow({ version: 1, commands });
+  await offerMore(host, commands);
+  // What it offers is known at the CA by its report.
+  await host.script('/usr/lib/beacon/beacon host sync');
 }

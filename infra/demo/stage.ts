@@ -289,6 +289,15 @@ function population(callback: string) {
         members: ['ada', 'lin', 'mallory'],
         apps: [CLIENT_ID],
         teams: [{ id: 7001, slug: 'web', members: ['lin'] }],
+        repositories: [{ id: 7100, name: 'shop', admins: ['lin'] }],
+      },
+      // Lin may add runners there at GitHub, and no policy of this CA says so.
+      {
+        id: 7200,
+        login: 'other',
+        members: ['lin'],
+        apps: [CLIENT_ID],
+        repositories: [{ id: 7300, name: 'shop', admins: ['lin'] }],
       },
     ],
   };

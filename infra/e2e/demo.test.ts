@@ -2,8 +2,10 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { whyNoLab } from '../lab/possible.ts';
 
 const root = join(import.meta.dirname, '..', '..');
+const why = whyNoLab();
 
 test('from a login to a command on a real host, and every refusal beside the control that works', () => {
   const demo = spawnSync(join(root, 'scripts', 'demo'), ['--once'], { encoding: 'utf8', timeout: 240_000 });
@@ -20,6 +22,10 @@ test('from a login to a command on a real host, and every refusal beside the con
         changed_byte: shown,
         expired: shown,
         revoked: shown,
+        broker_login: shown,
+        ...(why === undefined ? { broker_provisions: shown, broker_retires: shown } : {}),
+        broker_runs: shown,
+        broker_trace: shown,
         gate_runs: shown,
         gate_other_command: shown,
         gate_other_arguments: shown,
@@ -29,6 +35,7 @@ test('from a login to a command on a real host, and every refusal beside the con
         outside_team: shown,
         session_ended: shown,
       },
+      left_out: why === undefined ? [] : [expect.stringContaining('runners')],
     },
   });
 }, 300_000);
