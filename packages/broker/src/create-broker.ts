@@ -44,8 +44,9 @@ import type { Procedure } from './procedure.ts';
 import { type ProofTables, probeProofs, proofMigrations, pruneProofs } from './proof-store.ts';
 import { createRunGitHub } from './run-github.ts';
 import type { Runs } from './run-order.ts';
+import type { RunRetention } from './run-retention.ts';
 import type { Dial } from './run-session.ts';
-import { createRuns, type RunLimits, type RunRetention } from './runs.ts';
+import { createRuns, type RunLimits } from './runs.ts';
 import { type RunTables, runMigrations } from './store.ts';
 import { createWatchers } from './watchers.ts';
 

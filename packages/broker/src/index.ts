@@ -41,6 +41,7 @@ export type {
   Runs,
   StoredRun,
 } from './run-order.ts';
+export type { RunRetention } from './run-retention.ts';
 export type { Dial, RunConnection } from './run-session.ts';
 export {
   isOver,
@@ -68,6 +69,6 @@ export {
   type RunnerLook,
   readRunnerList,
 } from './runner-state.ts';
-export { createRuns, type RunLimits, type RunRetention, type RunsOptions } from './runs.ts';
+export { createRuns, type RunLimits, type RunsOptions } from './runs.ts';
 export type { JumpHost } from './ssh-arguments.ts';
 export { type RunDatabase, type RunTables, runMigrations } from './store.ts';

@@ -103,6 +103,10 @@ export class RunWorker {
     this.ended = this.#work();
   }
 
+  get person(): string {
+    return this.#run.person;
+  }
+
   begin(): void {
     this.#report(this.#run.state.attempt, { kind: 'begin' }, {});
   }

@@ -4,23 +4,22 @@
  * the process that holds its lease, and interrupted by whoever finds a lease that ran out.
  */
 import { randomBytes } from 'node:crypto';
-import type { ChainHead } from '@beacon/protocol/checkpoint';
 import { createId } from '@beacon/protocol/id';
 import { isShared, type Log, type Records } from '@beacon/server';
 import { BrokerError } from './error.ts';
+import { HeadReports } from './head-reports.ts';
+import { RunCallers } from './run-callers.ts';
 import { RunDraft } from './run-draft.ts';
 import { createRunJournal, type RunCommit } from './run-journal.ts';
 import { createRunLogs } from './run-log.ts';
 import type { Caller, RunGitHub, RunOrder, Runs, StoredRun } from './run-order.ts';
+import { DEFAULT_RUN_RETENTION, pruneRuns, type RunRetention } from './run-retention.ts';
 import type { Dial } from './run-session.ts';
 import { isOver, newRun, type StepPlan, type Wish } from './run-state.ts';
 import { RunWorker } from './run-worker.ts';
 import {
-  deleteRuns,
-  endedBefore,
   type KeptRun,
   listRuns,
-  pruneOutput,
   type RunDatabase,
   readRun,
   renewLeases,
@@ -43,13 +42,6 @@ export interface RunsOptions {
   readonly random?: (length: number) => Buffer;
 }
 
-export interface RunRetention {
-  /** How long after its end what a run's commands wrote is kept. Default 30. */
-  readonly outputDays: number;
-  /** How long after its end a run is kept. Its records are kept for good. Default 365. */
-  readonly runsDays: number;
-}
-
 export interface RunLimits {
   /** Runs in work at once in this process. Default 1,000. */
   readonly inWork: number;
@@ -59,7 +51,6 @@ export interface RunLimits {
   readonly outputBytes: number;
 }
 
-const DEFAULT_RETENTION: RunRetention = { outputDays: 30, runsDays: 365 };
 const DEFAULT_LIMITS: RunLimits = { inWork: 1_000, inWorkPerPerson: 100, outputBytes: 16 * 1024 * 1024 };
 
 /**
@@ -70,25 +61,19 @@ const LEASE_MS = 90_000;
 const RENEW_MS = 20_000;
 /** How often processes that share a store look for each other's wishes and entries. */
 const SHARED_POLL_MS = 500;
-const DAY_MS = 86_400_000;
-/** Heads only rise, so a later report says what is left out. */
-const MOST_WAITING_REPORTS = 16;
-const PRUNED_AT_ONCE = 20;
 
 export function createRuns(options: RunsOptions): Runs {
   const { store, commit, records, now, log } = options;
-  const retention = options.retention ?? DEFAULT_RETENTION;
+  const retention = options.retention ?? DEFAULT_RUN_RETENTION;
   const limits = options.limits ?? DEFAULT_LIMITS;
   const random = options.random ?? randomBytes;
   const sharesStore = isShared(store);
   const workers = new Map<string, RunWorker>();
   /** Written down, or about to be, and not in work yet. */
   const beginning = new Set<string>();
-  const callers = new Map<string, { caller: Caller; runs: number }>();
-  const perPerson = new Map<string, number>();
+  const callers = new RunCallers();
+  const heads = new HeadReports({ store, records, log });
   const worker = createId(now().getTime());
-  let reporting: Promise<void> = Promise.resolve();
-  let waitingReports = 0;
   let isClosed = false;
   const leaseUntil = (): number => now().getTime() + LEASE_MS;
   const journal = createRunJournal({ commit, records, worker, leaseUntil });
@@ -132,33 +117,17 @@ export function createRuns(options: RunsOptions): Runs {
     }
   }
 
-  /** A caller is known for as long as a run of theirs is in work. */
-  const holdCaller = (caller: Caller): string => {
-    const key = `${caller.person} ${caller.sessionKey}`;
-    const held = callers.get(key);
-    callers.set(key, { caller, runs: (held?.runs ?? 0) + 1 });
-    return key;
-  };
-  const dropCaller = (key: string): void => {
-    const held = callers.get(key);
-    if (held === undefined) return;
-    if (held.runs === 1) callers.delete(key);
-    else callers.set(key, { ...held, runs: held.runs - 1 });
-  };
-
   function requireRoom(person: string): void {
     if (isClosed) throw new BrokerError('closed', 'the broker is stopping: try again in a moment');
-    const mine = perPerson.get(person) ?? 0;
-    if (workers.size < limits.inWork && mine < limits.inWorkPerPerson) return;
+    if (workers.size < limits.inWork && callers.runsOf(person) < limits.inWorkPerPerson) return;
     throw new BrokerError('too-many-runs', 'too many runs are in work: wait until one of them has ended', {
       retryAfterMs: 5_000,
     });
   }
 
   function work(kept: KeptRun, caller: Caller, secrets: Readonly<Record<string, string>>): RunWorker {
-    const { id, person } = kept.run;
-    const key = holdCaller(caller);
-    perPerson.set(person, (perPerson.get(person) ?? 0) + 1);
+    const { id } = kept.run;
+    const held = callers.hold(caller);
     const made = new RunWorker({
       run: kept.run,
       version: kept.version,
@@ -172,34 +141,16 @@ export function createRuns(options: RunsOptions): Runs {
       github: options.github,
       maxOutputBytes: limits.outputBytes,
       leaseUntil: sharesStore ? kept.leaseUntil : undefined,
-      caller: () => callers.get(key)?.caller,
+      caller: held.current,
       onRest: (run, head) => {
         workers.delete(id);
-        const left = (perPerson.get(person) ?? 1) - 1;
-        if (left === 0) perPerson.delete(person);
-        else perPerson.set(person, left);
-        const last = callers.get(key)?.caller;
-        dropCaller(key);
-        if (last !== undefined) reportHeads(last, run, head);
+        const last = held.current();
+        held.letGo();
+        if (last !== undefined && !isClosed) heads.report(last, run.host, head);
       },
     });
     workers.set(id, made);
     return made;
-  }
-
-  /** Tells the CA how far this broker's chain and the host's go. One after the other, for the CA takes no older head. */
-  function reportHeads(caller: Caller, { host }: StoredRun, head: ChainHead | undefined): void {
-    if (isClosed || waitingReports >= MOST_WAITING_REPORTS) return;
-    waitingReports += 1;
-    reporting = reporting.then(async () => {
-      waitingReports -= 1;
-      await quietly('the heads of records were not reported', async () => {
-        const own = await records.head(store);
-        if (own === undefined) return;
-        const { seq, hash } = own;
-        await caller.api.reportHeads({ seq, hash }, head === undefined ? [] : [{ host, head }]);
-      });
-    });
   }
 
   /** What a dead process had in work becomes interrupted; false where somebody else was faster. */
@@ -235,10 +186,13 @@ export function createRuns(options: RunsOptions): Runs {
   ): Promise<StoredRun> {
     for (let tries = 0; tries < 5; tries++) {
       const here = workers.get(id);
-      const answer = await here?.wish(kind, secrets);
-      if (answer !== undefined) return answer;
+      if (here?.person === caller.person) {
+        const answer = await here.wish(kind, secrets);
+        if (answer !== undefined) return answer;
+      }
       const kept = await readRun(store, id);
-      if (kept === undefined)
+      // Another person's is as one that is not there.
+      if (kept?.run.person !== caller.person)
         throw new BrokerError('run-unknown', `there is no run ${id}: look at your runs`);
       if (isOver(kept.run.state))
         throw new BrokerError('wish-refused', 'the run is over: retry begins another');
@@ -252,7 +206,7 @@ export function createRuns(options: RunsOptions): Runs {
           throw new BrokerError('wish-refused', 'the run is in work: cancel it, or wait');
         await commit.write((tx) => wishCancel(tx, id, caller.person));
         return kept.run;
-      } else if (!workers.has(id)) {
+      } else if (!workers.has(id) && !beginning.has(id)) {
         await interrupt(kept);
       }
     }
@@ -303,25 +257,12 @@ export function createRuns(options: RunsOptions): Runs {
     get: async (id) => (await readRun(store, id))?.run,
     list: (filter) => listRuns(store, filter),
     wish,
-    refresh(caller) {
-      const key = `${caller.person} ${caller.sessionKey}`;
-      const held = callers.get(key);
-      if (held !== undefined) callers.set(key, { ...held, caller });
-    },
+    refresh: (caller) => callers.refresh(caller),
     events: (id, after, signal) => logs.watch(id, after, signal),
     recover: interruptOrphans,
     async maintain() {
       await interruptOrphans();
-      const time = now().getTime();
-      const note = JSON.stringify({ reason: `output is kept for ${retention.outputDays} days` });
-      await commit.write(async (tx) => {
-        const options = { isPruned: 0, limit: PRUNED_AT_ONCE } as const;
-        const due = await endedBefore(tx, time - retention.outputDays * DAY_MS, options);
-        for (const id of due) await pruneOutput(tx, id, note);
-      });
-      await commit.write(async (tx) =>
-        deleteRuns(tx, await endedBefore(tx, time - retention.runsDays * DAY_MS, { limit: PRUNED_AT_ONCE })),
-      );
+      await pruneRuns(commit, now(), retention);
     },
     async close() {
       isClosed = true;
@@ -331,6 +272,7 @@ export function createRuns(options: RunsOptions): Runs {
         return one.ended;
       });
       logs.close();
+      heads.close();
       await Promise.all(ended);
     },
   };

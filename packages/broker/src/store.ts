@@ -60,7 +60,7 @@ export interface RunTables {
 export type RunDatabase = Database<RunTables & RecordTables>;
 export type RunTransaction = Transaction<RunTables & RecordTables>;
 
-const ENDED = ['succeeded', 'failed', 'cancelled', 'denied'] as const satisfies readonly RunPhase[];
+export const ENDED = ['succeeded', 'failed', 'cancelled', 'denied'] as const satisfies readonly RunPhase[];
 /** Of these nobody has anything in work. */
 const RESTING = [...ENDED, 'interrupted'].map((phase) => sql.lit(phase));
 
@@ -347,49 +347,4 @@ export async function takeCancelWishes(tx: RunTransaction, worker: string): Prom
   const ids = rows.map(({ id }) => id);
   await tx.updateTable('runs').set({ cancel_by: null }).where('id', 'in', ids).execute();
   return ids;
-}
-
-/** Runs whose output is due to be forgotten, or which are themselves, oldest first. */
-export async function endedBefore(
-  tx: RunTransaction,
-  before: number,
-  options: { readonly isPruned?: 0; readonly limit: number },
-): Promise<readonly string[]> {
-  let query = tx
-    .selectFrom('runs')
-    .select('id')
-    .where('phase', 'in', ENDED)
-    .where('updated', '<', before)
-    .orderBy('id')
-    .limit(options.limit);
-  if (options.isPruned !== undefined) query = query.where('is_pruned', '=', options.isPruned);
-  return (await query.execute()).map(({ id }) => id);
-}
-
-/** Forgets what a run's commands wrote. What happened stays, and that there was output, in the place of its first line. */
-export async function pruneOutput(tx: RunTransaction, id: string, note: string): Promise<void> {
-  const first = await tx
-    .selectFrom('run_log')
-    .select('seq')
-    .where('run', '=', id)
-    .where('kind', 'in', ['stdout', 'stderr'])
-    .orderBy('seq')
-    .limit(1)
-    .executeTakeFirst();
-  if (first !== undefined) {
-    await tx
-      .updateTable('run_log')
-      .set({ kind: 'truncated', data: note })
-      .where('run', '=', id)
-      .where('seq', '=', first.seq)
-      .execute();
-    await tx.deleteFrom('run_log').where('run', '=', id).where('kind', 'in', ['stdout', 'stderr']).execute();
-  }
-  await tx.updateTable('runs').set({ is_pruned: 1 }).where('id', '=', id).execute();
-}
-
-export async function deleteRuns(tx: RunTransaction, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await tx.deleteFrom('run_log').where('run', 'in', ids).execute();
-  await tx.deleteFrom('runs').where('id', 'in', ids).execute();
 }

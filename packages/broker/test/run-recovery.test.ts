@@ -112,8 +112,6 @@ describe.each(ORDERS)('a run of %s', (_, order) => {
 
   it.each([
     ['after', ['resume']],
-    ['before', ['resume']],
-    ['after', ['undo']],
     ['before', ['undo']],
   ] as const)(
     'R8: comes to an end when the broker dies %s any write, and the person wishes %s',

@@ -302,6 +302,26 @@ describe('the output of a run', () => {
 });
 
 describe('many runs', () => {
+  it('R5: belong to their persons: nobody else can wish anything of one, in work or not', async () => {
+    host.behave = () => ({ hangs: true });
+    const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});
+    await logOf(engine.runs, run.id, ({ data }) => data['outcome'] === 'started');
+    const mallory = { ...ca.caller(), person: 'github:666' };
+    const cancel = () => engine.runs.wish(run.id, 'cancel', mallory);
+    await expect(cancel()).rejects.toMatchObject({ code: 'run-unknown' });
+    host.cut();
+    await resting(engine.runs, run.id);
+    await expect(engine.runs.wish(run.id, 'undo', mallory)).rejects.toMatchObject({ code: 'run-unknown' });
+    expect((await engine.runs.get(run.id))?.state.phase).toBe('interrupted');
+  });
+
+  it('tell the CA at their end how far the records of their hosts go', async () => {
+    const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});
+    await resting(engine.runs, run.id);
+    while (ca.reported.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(ca.reported).toEqual([HOST]);
+  });
+
   it('go on side by side on one host', async () => {
     const made = await Promise.all(
       Array.from({ length: 40 }, () => engine.runs.create(orderOf([{ command: 'look' }]), ca.caller(), {})),
