@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllowlist } from '@beacon/protocol/allowlist';
+import { compilePattern } from '@beacon/protocol/pattern';
 import { describe, expect, it, test } from '@jest/globals';
+import fc from 'fast-check';
 import {
   BUILT_IN_PROCEDURES,
   checkProcedure,
@@ -233,4 +235,48 @@ describe('refuses, with place and remedy,', () => {
       4 + 5 + 3,
     );
   });
+});
+
+/** Compiled once: the property below asks them often. */
+const patterns = new Map(
+  commands.flatMap(({ params }) =>
+    Object.values(params).map(({ pattern }) => [pattern, compilePattern(pattern)]),
+  ),
+);
+
+test('R9: whatever a person gives, what is planned is exactly what the host takes, and all else is refused', () => {
+  const name = fc.oneof(fc.constantFrom(...builtIn('runner.provision').parameters.keys()), fc.string());
+  const value = fc.oneof(
+    fc.constantFrom(
+      'stays',
+      '--replace',
+      '-oProxyCommand=x',
+      'a\u0000b',
+      'a\nb',
+      '../..',
+      '$(id)',
+      '{scope}',
+      '',
+    ),
+    fc.string({ unit: 'binary' }),
+  );
+  const given = fc.dictionary(name, value, { maxKeys: 4 });
+  fc.assert(
+    fc.property(given, fc.boolean(), (params, isBased) => {
+      const planned = plan('runner.provision', isBased ? { ...provisionParams, ...params } : params);
+      if (planned.kind === 'refused') return planned.defects.length > 0;
+      return planned.steps.every(({ command, params: values, secretNames }) => {
+        const wanted = commands.find((one) => one.command === command)?.params ?? {};
+        const names = [...Object.keys(values), ...secretNames].sort();
+        const isWhole = JSON.stringify(names) === JSON.stringify(Object.keys(wanted).sort());
+        return (
+          isWhole &&
+          Object.entries(values).every(
+            ([key, text]) => patterns.get(wanted[key]?.pattern ?? '')?.matches(text) === true,
+          )
+        );
+      });
+    }),
+    { numRuns: 50 },
+  );
 });
