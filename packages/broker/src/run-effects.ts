@@ -13,6 +13,7 @@ import { type HostCalls, lookAtHost, takeBackOnHost } from './host-calls.ts';
 import type { OutputRedaction } from './output-redaction.ts';
 import { runFailure } from './run-failure.ts';
 import type { Caller, PreparedStep, RunGitHub, RunGrant, StoredRun } from './run-order.ts';
+import { RunSecrets } from './run-secrets.ts';
 import { type Dial, type Facts, type Listener, type RunConnection, RunSession } from './run-session.ts';
 import type { Preparation, Report, RunEffect } from './run-state.ts';
 import {
@@ -62,9 +63,7 @@ interface Piece {
 export class RunEffects {
   readonly #options: EffectOptions;
   readonly #hands: RunHands;
-  /** By name, as the person gave them. */
-  readonly #secrets: Map<string, string>;
-  #prepared = new Map<string, string>();
+  readonly #secrets: RunSecrets;
   #signer: Signer | undefined;
   #piece: Piece | undefined;
   #session: RunSession | undefined;
@@ -75,8 +74,8 @@ export class RunEffects {
   constructor(options: EffectOptions, hands: RunHands, secrets: Readonly<Record<string, string>>) {
     this.#options = options;
     this.#hands = hands;
-    this.#secrets = new Map(Object.entries(secrets));
-    for (const value of this.#secrets.values()) options.redaction.add(value);
+    this.#secrets = new RunSecrets(options.redaction);
+    this.#secrets.give(secrets);
   }
 
   /** The newest head of the host's chain that it has said here. */
@@ -86,10 +85,7 @@ export class RunEffects {
 
   /** More values, with a later wish. */
   addSecrets(secrets: Readonly<Record<string, string>>): void {
-    for (const [name, value] of Object.entries(secrets)) {
-      this.#secrets.set(name, value);
-      this.#options.redaction.add(value);
-    }
+    this.#secrets.give(secrets);
   }
 
   /** Never rejects: what goes wrong is told to the run. */
@@ -113,7 +109,6 @@ export class RunEffects {
     this.#signer = undefined;
     this.#piece = undefined;
     this.#secrets.clear();
-    this.#prepared.clear();
     this.#options.redaction.forget();
   }
 
@@ -164,13 +159,12 @@ export class RunEffects {
   }
 
   async #prepare(what: Exclude<Preparation, 'none'>, signal: AbortSignal): Promise<Report> {
-    const { github, redaction } = this.#options;
+    const { github } = this.#options;
     const { run, note } = this.#hands;
     const prepared = await this.#withToken<PreparedStep>((token) =>
       github.prepare(run, what, token, (text) => note.call(this.#hands, text), signal),
     );
-    this.#prepared = new Map(Object.entries(prepared.secrets));
-    for (const value of this.#prepared.values()) redaction.add(value);
+    this.#secrets.prepare(prepared.secrets);
     if (prepared.runnerId !== undefined) await this.#hands.keepRunner(prepared.runnerId);
     return { kind: 'prepared' };
   }
@@ -178,7 +172,7 @@ export class RunEffects {
   async #certify(from: number, to: number, attempt: number, signal: AbortSignal): Promise<Report> {
     const { run } = this.#hands;
     const steps = run.steps.slice(from, to);
-    const requests = steps.map((step) => stepRequest(step, this.#valuesFor(step), this.#options.random));
+    const requests = steps.map((step) => stepRequest(step, this.#secrets.of(step), this.#options.random));
     const obtained = await this.#obtain(
       {
         host: run.host,
@@ -254,36 +248,14 @@ export class RunEffects {
     return undefined;
   }
 
-  /** What was sent is not kept, but for what a later step may need by the same name. */
   #forgetSecretsOf(step: number): void {
-    const { steps } = this.#hands.run;
-    const later = new Set(steps.slice(step + 1).flatMap(({ secretNames }) => secretNames));
-    for (const name of steps[step]?.secretNames ?? []) {
-      if (later.has(name)) continue;
-      this.#secrets.delete(name);
-      this.#prepared.delete(name);
-    }
+    this.#secrets.forget(this.#hands.run.steps, step);
     const piece = this.#piece;
     if (piece === undefined) return;
     const requests = piece.requests.map((request, at) =>
       at === step - piece.from ? { ...request, asked: { ...request.asked, secrets: new Map() } } : request,
     );
     this.#piece = { ...piece, requests };
-  }
-
-  #valuesFor({ command, secretNames }: StoredRun['steps'][number]): ReadonlyMap<string, string> {
-    const values = new Map<string, string>();
-    for (const name of secretNames) {
-      const value = this.#prepared.get(name) ?? this.#secrets.get(name);
-      if (value === undefined) {
-        throw new BrokerError(
-          'params-malformed',
-          `${command} needs the secret ${name}, which is never kept: begin again and give it along`,
-        );
-      }
-      values.set(name, value);
-    }
-    return values;
   }
 
   #calls(attempt: number, signal: AbortSignal): HostCalls {

@@ -11,22 +11,14 @@ import { HeadReports } from './head-reports.ts';
 import { RunCallers } from './run-callers.ts';
 import { RunDraft } from './run-draft.ts';
 import { createRunJournal, type RunCommit } from './run-journal.ts';
+import { renewLeases, takeCancelWishes, wishCancel } from './run-lease.ts';
 import { createRunLogs } from './run-log.ts';
 import type { Caller, RunGitHub, RunOrder, Runs, StoredRun } from './run-order.ts';
 import { DEFAULT_RUN_RETENTION, pruneRuns, type RunRetention } from './run-retention.ts';
 import type { Dial } from './run-session.ts';
 import { isOver, newRun, type StepPlan, type Wish } from './run-state.ts';
 import { RunWorker } from './run-worker.ts';
-import {
-  type KeptRun,
-  listRuns,
-  type RunDatabase,
-  readRun,
-  renewLeases,
-  runsInWork,
-  takeCancelWishes,
-  wishCancel,
-} from './store.ts';
+import { type KeptRun, listRuns, type RunDatabase, readRun, runsInWork } from './store.ts';
 
 export interface RunsOptions {
   readonly store: RunDatabase;
