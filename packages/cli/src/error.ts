@@ -17,6 +17,7 @@ export type CliErrorCode =
   | 'login-not-chosen'
   | 'ssh-missing'
   | 'broker-unknown'
+  | 'grant-unknown'
   | 'run-interrupted'
   | 'stopped'
   | 'records-broken'

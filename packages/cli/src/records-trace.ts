@@ -51,9 +51,18 @@ export async function traceGrant(context: Context, grant: string, options: Trace
   const broker = isOfBroker ? of('broker') : undefined;
   const trace = joinTrace(grant, { ca, broker, host, sshd });
   const findings = [...trace.findings, ...(isOfBroker ? others(trace, told.trace) : [])];
+  if (trace.entries.length === 0 && findings.length === 0) throw nothingKnown(grant);
   if (options.json) context.terminal.json(traceJson(trace, findings, unread));
   else print(context, trace, findings, unread);
   return findings.length === 0 ? 0 : FOUND;
+}
+
+function nothingKnown(grant: string): CliError {
+  return new CliError(
+    'grant-unknown',
+    'not-found',
+    `nothing that you may read is recorded about ${grant}: beacon runs ID shows the grants of a run, and ca.records is needed for those of others`,
+  );
 }
 
 /** Nothing where no broker is known, or where it knows nothing of the grant. */
@@ -164,11 +173,7 @@ function print(
   }
   for (const { code, text } of findings) terminal.out(`DOES NOT MATCH  ${code}: ${text}`);
   if (findings.length > 0) return;
-  terminal.out(
-    trace.entries.length === 0
-      ? `nothing is recorded about ${trace.grant}`
-      : `${trace.entries.length} entries, and all that was read matches`,
-  );
+  terminal.out(`${trace.entries.length} entries, and all that was read matches`);
 }
 
 const UNREAD: Readonly<Record<string, string>> = {
