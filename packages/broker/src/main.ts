@@ -30,10 +30,18 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     return await run(rest);
   } catch (error) {
-    if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))
-      throw usage(error.message.replace(/ To specify a positional.*$/, ''), word);
+    const typed = unreadOption(error);
+    if (typed !== undefined) throw usage(typed, word);
     throw readableFailure(error);
   }
+}
+
+/** What `parseArgs` says of an option that it does not understand. */
+function unreadOption(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error))
+    return undefined;
+  if (!String(error.code).startsWith('ERR_PARSE_ARGS')) return undefined;
+  return String(error.message).replace(/ To specify a positional.*$/, '');
 }
 
 function settings(): string {

@@ -79,8 +79,8 @@ export function runnerRoutes(parts: RunnerRouteParts, { prefix, read }: Door): r
       request: { query: runnerQuery },
       responses: { 200: { description: 'Runners', schema: runnerList } },
       handle: async ({ query: { host, scope }, caller, signal }) => {
-        const token = await caller.api.githubToken({ host, command: CONFIGURE });
         const place = await atGitHub(async () => parseScope(scope));
+        const token = await caller.api.githubToken({ host, command: CONFIGURE });
         const [github, downloads, onHost, made] = await Promise.all([
           atGitHub(() => parts.runners.list(token, place)),
           parts.runners.downloads(token, place).catch(() => []),

@@ -1,6 +1,7 @@
 /** Runs over HTTP, against a real CA: what is asked for, whose it is, how it is watched, what a refusal says. */
 import { createBrokerApi, credentialsOf, type RunEvent } from '@beacon/client';
 import { readProblem } from '@beacon/protocol/problem';
+import { parseRecord } from '@beacon/protocol/record';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { LoggedIn } from '../../ca/test/small-ca.ts';
 import { HttpLab, RUN } from './http-lab.ts';
@@ -159,6 +160,36 @@ describe('runs over HTTP', () => {
     }
     expect(await api(kim).runs({ person: 'github:102' })).toEqual([]);
     expect((await api(kim).runs({})).every(({ person }) => person === kim.person)).toBe(true);
+  });
+
+  it('joins what broker and CA recorded of a run, and names whose records it may not read', async () => {
+    const { body } = await lab.run(lin, 'traced');
+    await eventsOf(lin, body['id']);
+    const trace = await api(lin).traceRun(body['id']);
+    const run = await api(lin).run(body['id']);
+    expect(trace.grants).toEqual([run.steps[0]?.grant]);
+    expect(new Set(trace.lines.map(({ chain }) => chain))).toEqual(new Set(['broker', 'ca']));
+    const kinds = trace.lines.map(({ line }) => parseRecord(line).kind);
+    expect(kinds).toEqual(expect.arrayContaining(['run-created', 'certificate', 'step-succeeded']));
+    expect(kinds[0]).toBe('run-created');
+    const times = trace.lines.map(({ line }) => parseRecord(line).time.getTime());
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+    // Policy gives the team no records of hosts.
+    expect(trace.missing.map(({ chain }) => chain)).toEqual(['host']);
+    expect(trace.findings).toEqual([]);
+    expect(await api(lin).trace(trace.grants[0] ?? '')).toEqual(trace);
+  });
+
+  it('shows where runners may be added to who may configure one on the host, and to nobody else', async () => {
+    expect((await lab.ask(lin, 'GET', '/v1/places?host=web-01')).status).toBe(200);
+    expect((await lab.ask(lin, 'GET', '/v1/runners?host=web-01&scope=../x')).body['code']).toBe(
+      'github-refused',
+    );
+    const mallory = await lab.login('mallory');
+    const refused = await lab.ask(mallory, 'GET', '/v1/places?host=web-01');
+    expect([403, 404]).toContain(refused.status);
+    const kept = `${lab.logs.join('\n')}\n${lab.storedBytes().toString('latin1')}`;
+    expect(kept).not.toMatch(/gh[ou]_[A-Za-z0-9]{10}/);
   });
 
   it('streams from behind the event that a watcher saw last, without loss and without doubling', async () => {

@@ -198,7 +198,7 @@ describe('the portal', () => {
     expect((await lab.ask(lin, 'GET', '/api/runs')).status).toBe(401);
   });
 
-  it('neither the cookie nor the store alone yields a token, and half a cookie is none', async () => {
+  it('O13: neither the cookie nor the store alone yields a token, and half a cookie is none', async () => {
     const browser = await logIn('lin');
     const [id = '', key = ''] = cookieOf(browser).split('.');
     const stored = lab.storedBytes().toString('latin1');
