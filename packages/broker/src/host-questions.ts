@@ -1,14 +1,24 @@
 /**
  * Short questions to a host in the name of the person who asks: what it recorded of a grant (`gate.records`), which
- * runners it has (`runner.list`). Each is granted by the CA like any command, by a certificate of its own whose key is
- * forgotten right after; what was asked is recorded before anybody connects.
+ * runners it has (`runner.list`). Each is granted by the CA like any command, by a certificate of its own, for a grant
+ * starts a command once; all of them go through one session, by a key that is forgotten right after. What is asked is
+ * recorded before the host hears of it.
  */
 import { randomBytes } from 'node:crypto';
-import { type CaApi, obtainCertificate } from '@beacon/client';
+import { type CaApi, type ObtainedCertificate, obtainCertificate } from '@beacon/client';
 import type { Records } from '@beacon/server';
+import { generateKey } from '@beacon/ssh/key';
+import { createSigner, type Signer } from '@beacon/ssh/signature';
 import type { RunCommit } from './run-journal.ts';
-import { type CallAnswer, callGate, type Dial, endCall } from './run-session.ts';
-import { lifetimeSeconds, stepRequest } from './step-request.ts';
+import {
+  type CallAnswer,
+  callGate,
+  type Dial,
+  endCall,
+  type RunConnection,
+  replaceCertificate,
+} from './run-session.ts';
+import { lifetimeSeconds, type StepRequest, stepRequest } from './step-request.ts';
 
 export interface HostQuestion {
   readonly command: string;
@@ -35,33 +45,39 @@ const TIMEOUT_SECONDS = 20;
 
 /** An answer for each question, in their order. Throws BrokerError or ClientError when the host cannot be asked. */
 export async function askHost(
-  { dial, commit, records, now }: HostQuestionParts,
-  { person, api, host, login, questions, signal }: HostQuestions,
+  parts: HostQuestionParts,
+  asking: HostQuestions,
 ): Promise<readonly CallAnswer[]> {
-  const requests = questions.map((question) =>
-    stepRequest({ ...question, secretNames: [] }, new Map(), randomBytes),
-  );
+  const { api, questions, signal } = asking;
+  const signer = createSigner(generateKey('ssh-ed25519').privateKey);
   const revokedHosts = await api.revocationList();
-  const obtained = await obtainCertificate(
-    api,
-    {
-      host,
-      login,
-      lifetimeSeconds: lifetimeSeconds(questions.map(() => ({ timeoutSeconds: TIMEOUT_SECONDS }))),
-      commands: requests.map(({ forCa }) => forCa),
-    },
-    { now },
-  );
-  const { grant } = obtained;
-  const facts = { commands: questions.map(({ command }) => command) };
-  await commit.write((tx) => records.append(tx, { kind: 'host-asked', person, host, grant, facts }));
-  const connection = await dial({ obtained, revokedHosts, signal });
+  const answers: CallAnswer[] = [];
+  let connection: RunConnection | undefined;
+  let id = 0;
   try {
-    const answers: CallAnswer[] = [];
-    for (const [index, { asked }] of requests.entries())
-      answers.push(await callGate(connection, { kind: 'command', id: index + 1, asked }));
+    for (const question of questions) {
+      const { asked, forCa } = stepRequest({ ...question, secretNames: [] }, new Map(), randomBytes);
+      const obtained = await grantOf(parts, asking, { command: forCa, signer });
+      if (connection === undefined) connection = await parts.dial({ obtained, revokedHosts, signal });
+      else await replaceCertificate(connection, ++id, obtained);
+      answers.push(await callGate(connection, { kind: 'command', id: ++id, asked }));
+    }
     return answers;
   } finally {
-    await endCall(connection, requests.length + 1);
+    if (connection !== undefined) await endCall(connection, ++id);
   }
+}
+
+async function grantOf(
+  { commit, records, now }: HostQuestionParts,
+  { person, api, host, login }: HostQuestions,
+  { command, signer }: { readonly command: StepRequest['forCa']; readonly signer: Signer },
+): Promise<ObtainedCertificate> {
+  const lifetime = lifetimeSeconds([{ timeoutSeconds: TIMEOUT_SECONDS }]);
+  const wish = { host, login, lifetimeSeconds: lifetime, commands: [command] };
+  const obtained = await obtainCertificate(api, wish, { signer, now });
+  const { grant } = obtained;
+  const facts = { commands: [command.command] };
+  await commit.write((tx) => records.append(tx, { kind: 'host-asked', person, host, grant, facts }));
+  return obtained;
 }

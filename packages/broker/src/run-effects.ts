@@ -14,7 +14,14 @@ import type { OutputRedaction } from './output-redaction.ts';
 import { runFailure } from './run-failure.ts';
 import type { Caller, PreparedStep, RunGitHub, RunGrant, StoredRun } from './run-order.ts';
 import { RunSecrets } from './run-secrets.ts';
-import { type Dial, type Facts, type Listener, type RunConnection, RunSession } from './run-session.ts';
+import {
+  certificateRequest,
+  type Dial,
+  type Facts,
+  type Listener,
+  type RunConnection,
+  RunSession,
+} from './run-session.ts';
 import type { Preparation, Report, RunEffect } from './run-state.ts';
 import {
   certifiedPieces,
@@ -225,12 +232,7 @@ export class RunEffects {
 
   async #replace(): Promise<undefined> {
     const { obtained } = this.#requirePiece();
-    const [, blob = ''] = obtained.line.split(' ');
-    await this.#requireSession().send((id) => ({
-      kind: 'certificate',
-      id,
-      blob: Buffer.from(blob, 'base64'),
-    }));
+    await this.#requireSession().send((id) => certificateRequest(id, obtained));
     return undefined;
   }
 

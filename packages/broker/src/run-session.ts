@@ -8,6 +8,7 @@ import type { ChainHead } from '@beacon/protocol/checkpoint';
 import type { GateEvent } from '@beacon/protocol/gate-event';
 import type { GateRequest } from '@beacon/protocol/gate-request';
 import type { Json } from '@beacon/protocol/strict-json';
+import { BrokerError } from './error.ts';
 import { badEnding } from './run-failure.ts';
 import type { Report } from './run-state.ts';
 
@@ -189,6 +190,28 @@ export async function callGate(
     if (event.event === 'closed') break;
   }
   return { isDone: false, reason: `the session ended before ${command} had`, output };
+}
+
+/** Gives a session that nobody follows its next certificate. Throws BrokerError when the gate does not take it. */
+export async function replaceCertificate(
+  connection: RunConnection,
+  id: number,
+  obtained: ObtainedCertificate,
+): Promise<void> {
+  await connection.send(certificateRequest(id, obtained));
+  for await (const event of connection.events) {
+    if ('id' in event && event.id !== undefined && event.id !== id) continue;
+    if (event.event === 'replaced') return;
+    if (event.event === 'refused')
+      throw new BrokerError('gate-refused', `the host refused the next certificate: ${event.reason}`);
+    if (event.event === 'closed') break;
+  }
+  throw new BrokerError('session-lost', 'the session ended before the gate had taken the next certificate');
+}
+
+export function certificateRequest(id: number, { line }: ObtainedCertificate): GateRequest {
+  const [, blob = ''] = line.split(' ');
+  return { kind: 'certificate', id, blob: Buffer.from(blob, 'base64') };
 }
 
 /** Says that all is to be kept, and waits until the gate has gone; answers its last head. */
