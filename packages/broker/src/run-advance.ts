@@ -129,8 +129,11 @@ function reportOfStep(run: RunState, event: Report): Move {
         },
         { do: 'cancel' },
       );
-    case 'refused':
-      return stop(withOutcome(run, run.step, 'refused'), { how: 'failed', reason: event.reason });
+    case 'refused': {
+      const github = isRegistering(run) ? 'nothing' : run.github;
+      const end: RunEnd = { how: 'failed', reason: event.reason };
+      return stop({ ...withOutcome(run, run.step, 'refused'), github }, end);
+    }
     case 'lost':
       return interrupt(run, event.reason);
     case 'undone':
@@ -177,8 +180,7 @@ function reportOfUndo(run: RunState, event: Report): Move {
 function approach(run: RunState): Move {
   const what = run.steps[run.step]?.preparation ?? 'none';
   if (what === 'none') return certify(run);
-  const github = what === 'register' ? 'intended' : run.github;
-  return moved({ ...run, phase: 'preparing', github }, { do: 'prepare', step: run.step, what });
+  return moved({ ...run, phase: 'preparing' }, { do: 'prepare', step: run.step, what });
 }
 
 function certify(run: RunState): Move {
@@ -188,7 +190,16 @@ function certify(run: RunState): Move {
 }
 
 function send(run: RunState): Move {
-  return moved({ ...withOutcome(run, run.step, 'sent'), phase: 'running' }, { do: 'send', step: run.step });
+  // Only now may a runner of that name be ours: one that was there before belongs to somebody else.
+  const github = isRegistering(run) ? 'intended' : run.github;
+  return moved(
+    { ...withOutcome(run, run.step, 'sent'), phase: 'running', github },
+    { do: 'send', step: run.step },
+  );
+}
+
+function isRegistering({ steps, step }: RunState): boolean {
+  return steps[step]?.preparation === 'register';
 }
 
 /** The run will not succeed: what is open at the gate is taken back there, and then what is at GitHub. */

@@ -80,7 +80,7 @@ export interface RunState {
   readonly steps: readonly StepState[];
   /** Whether a session with the gate is open, as far as is known. */
   readonly isConnected: boolean;
-  /** `intended`: the name was written down, and GitHub may have been asked. `left`: it may be there still, by name. */
+  /** `intended`: the host was asked to register it, so it may be there. `left`: it may be there still, by name. */
   readonly github: 'nothing' | 'intended' | 'kept' | 'removed' | 'left';
   /** Set when it is clear that the run will not succeed in this attempt. */
   readonly end: RunEnd | undefined;

@@ -137,12 +137,20 @@ describe.each(PLANS)('a run of steps: %s', (_, plan) => {
     none(moves, ({ run, effects }) =>
       effects.some(
         (effect) =>
-          (effect.do === 'send' &&
-            (run.phase !== 'running' ||
-              run.step !== effect.step ||
-              run.steps[run.step]?.outcome !== 'sent')) ||
-          (effect.do === 'prepare' && effect.what === 'register' && run.github !== 'intended'),
+          effect.do === 'send' &&
+          (run.phase !== 'running' ||
+            run.step !== effect.step ||
+            run.steps[run.step]?.outcome !== 'sent' ||
+            (run.steps[run.step]?.preparation === 'register' && run.github !== 'intended')),
       ),
+    );
+  });
+
+  it('takes nothing for its own at GitHub before the host was asked to register', () => {
+    none(
+      moves.filter(({ before, run }) => before.github === 'nothing' && run.github !== 'nothing'),
+      ({ effects }) =>
+        !effects.some((effect) => effect.do === 'send' && plan[effect.step]?.preparation === 'register'),
     );
   });
 
@@ -299,10 +307,10 @@ describe('the ways that people see', () => {
       'denied',
       ['undone', 0],
       'closed',
-      'removed',
     ]);
-    expect(run.phase).toBe('denied');
-    expect(done.slice(-2)).toEqual(['cancel', 'remove']);
+    // The host was not asked to register, so a runner of that name at GitHub is somebody else's.
+    expect(run).toMatchObject({ phase: 'denied', github: 'nothing' });
+    expect(done.at(-1)).toBe('cancel');
   });
 
   test('names what is left at GitHub when it cannot be removed: the person has logged out', () => {
@@ -311,7 +319,11 @@ describe('the ways that people see', () => {
       ...step,
       ...step,
       'prepared',
+      'certified',
+      'replaced',
+      'started',
       'cancel',
+      ['undone', 2],
       ['undone', 0],
       'closed',
       'unavailable',
