@@ -81,7 +81,7 @@ function describePermission(given: string | undefined, scope: RunnerScope): stri
     given ??
     (scope.kind === 'repository' ? 'administration=write' : 'organization_self_hosted_runners=write');
   const name = NAMES[permission.split('=')[0] ?? ''];
-  return name === undefined ? permission : `${permission}, which GitHub calls ${name},`;
+  return name === undefined ? permission : `${permission}, which GitHub calls ${name}`;
 }
 
 function kindOf(scope: RunnerScope): string {
