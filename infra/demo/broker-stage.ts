@@ -8,13 +8,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type BrokerApi,
+  type CaApi,
   createBrokerApi,
+  createCaApi,
   discoverCa,
   exportProofKey,
   finishDeviceLogin,
   generateProofKey,
   importProofKey,
   openBrokerSession,
+  openSession,
   type SessionStorage,
   startDeviceLogin,
   storedSession,
@@ -98,6 +101,11 @@ export class DemoBroker {
 
 /** A program of a person's own, logged in by the device grant, that asks this broker. */
 export async function brokerApiOf(broker: DemoBroker, person: string): Promise<BrokerApi> {
+  return (await loginAt(broker, person)).api;
+}
+
+/** {@link brokerApiOf}, and the CA as the same login finds it. */
+export async function loginAt(broker: DemoBroker, person: string): Promise<{ api: BrokerApi; ca: CaApi }> {
   const { stage } = broker;
   const metadata = await discoverCa(stage.caUrl);
   const key = exportProofKey(generateProofKey());
@@ -121,5 +129,9 @@ export async function brokerApiOf(broker: DemoBroker, person: string): Promise<B
       return next;
     },
   };
-  return createBrokerApi({ url: broker.url, credentials: await openBrokerSession(storage, SERVICE) });
+  const credentials = await openBrokerSession(storage, SERVICE);
+  return {
+    api: createBrokerApi({ url: broker.url, credentials }),
+    ca: createCaApi(await openSession(storage)),
+  };
 }

@@ -81,7 +81,7 @@ const actions: Record<string, (state: StandinState, fields: Fields) => unknown> 
     Object.assign(offer, { checksums: words, architectures: offered });
   },
   'fault-mode': (state, f) =>
-    state.fault(
+    void state.fault(
       namedFault({
         endpoint: text(f, 'endpoint'),
         mode: text(f, 'mode'),
@@ -90,7 +90,7 @@ const actions: Record<string, (state: StandinState, fields: Fields) => unknown> 
       }),
     ),
   // The body is trusted to be a Fault: only the developer who started the stand-in writes it.
-  fault: (state, f) => state.fault(f as unknown as Fault),
+  fault: (state, f) => void state.fault(f as unknown as Fault),
   'clear-faults': (state) => state.clearFaults(),
 };
 

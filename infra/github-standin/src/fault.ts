@@ -48,8 +48,13 @@ export interface Fault {
 export class FaultTable {
   #faults: { fault: Fault; left: number }[] = [];
 
-  add(fault: Fault): void {
-    this.#faults.push({ fault, left: fault.times ?? Number.POSITIVE_INFINITY });
+  /** Answers what takes it away again. */
+  add(fault: Fault): () => void {
+    const added = { fault, left: fault.times ?? Number.POSITIVE_INFINITY };
+    this.#faults.push(added);
+    return () => {
+      this.#faults = this.#faults.filter((one) => one !== added);
+    };
   }
 
   clear(): void {

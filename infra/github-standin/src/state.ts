@@ -283,8 +283,9 @@ export class StandinState {
     }
   }
 
-  fault(fault: Fault): void {
-    this.faults.add(fault);
+  /** Answers what takes it away again. */
+  fault(fault: Fault): () => void {
+    return this.faults.add(fault);
   }
 
   clearFaults(): void {
