@@ -50,11 +50,11 @@ function report(run: RunState, event: Report): Move {
       break;
     case 'deciding':
       if (event.kind === 'allowed') return approach(run);
-      if (event.kind === 'denied' || event.kind === 'unavailable') return stop(run, endOf(event));
+      if (isFailure(event)) return stop(run, endOf(event));
       break;
     case 'preparing':
       if (event.kind === 'prepared') return certify(run);
-      if (event.kind === 'unavailable' || event.kind === 'denied') return stop(run, endOf(event));
+      if (isFailure(event)) return stop(run, endOf(event));
       break;
     case 'certifying':
       if (event.kind === 'certified') {
@@ -62,18 +62,18 @@ function report(run: RunState, event: Report): Move {
           ? moved({ ...run, phase: 'replacing' }, { do: 'replace' })
           : moved({ ...run, phase: 'connecting' }, { do: 'connect' });
       }
-      if (event.kind === 'unavailable' || event.kind === 'denied') return stop(run, endOf(event));
+      if (isFailure(event)) return stop(run, endOf(event));
       break;
     case 'connecting':
       if (event.kind === 'connected') return send({ ...run, isConnected: true });
       // Nothing was sent, so nothing can be going on there.
-      if (event.kind === 'unavailable' || event.kind === 'lost' || event.kind === 'refused') {
+      if (isFailure(event) || event.kind === 'lost' || event.kind === 'refused') {
         return stop(run, endOf(event));
       }
       break;
     case 'replacing':
       if (event.kind === 'replaced') return send(run);
-      if (event.kind === 'refused' || event.kind === 'unavailable') return stop(run, endOf(event));
+      if (event.kind === 'refused' || isFailure(event)) return stop(run, endOf(event));
       break;
     case 'running':
       return reportOfStep(run, event);
@@ -88,13 +88,11 @@ function report(run: RunState, event: Report): Move {
       return reportOfUndo(run, event);
     case 'removing':
       if (event.kind === 'removed') return afterGithub({ ...run, github: 'removed' });
-      if (event.kind === 'unavailable') return afterGithub({ ...run, github: 'left', after: 'end' });
+      if (isFailure(event)) return afterGithub({ ...run, github: 'left', after: 'end' });
       break;
     case 'looking':
       if (event.kind === 'found') return found(run, event.outcomes);
-      if (event.kind === 'unavailable' || event.kind === 'denied' || event.kind === 'lost') {
-        return moved({ ...run, phase: 'interrupted' });
-      }
+      if (isFailure(event) || event.kind === 'lost') return moved({ ...run, phase: 'interrupted' });
       break;
     default:
       break;
@@ -316,6 +314,13 @@ function takeBack(run: RunState): Move {
   const end: RunEnd = { how: 'cancelled', reason: 'the person had it taken back' };
   if (steps.length === 0) return afterUndo({ ...run, end });
   return moved({ ...run, phase: 'taking-back', end }, { do: 'take-back', steps });
+}
+
+type Failure = Extract<Report, { readonly kind: 'unavailable' | 'denied' }>;
+
+/** Of whatever is asked for, whoever is asked may say no, or nothing. */
+function isFailure(event: Report): event is Failure {
+  return event.kind === 'unavailable' || event.kind === 'denied';
 }
 
 function endOf({ kind, reason }: { readonly kind: Report['kind']; readonly reason: string }): RunEnd {

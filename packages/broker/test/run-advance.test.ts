@@ -146,6 +146,15 @@ describe.each(PLANS)('a run of steps: %s', (_, plan) => {
     );
   });
 
+  it('heeds a denial and a failure wherever somebody is asked for something', () => {
+    const asking = ['deciding', 'preparing', 'certifying', 'connecting', 'replacing', 'removing', 'looking'];
+    for (const kind of ['denied', 'unavailable'] as const)
+      none(
+        states.filter(({ phase }) => asking.includes(phase)),
+        (run) => advance(run, { attempt: run.attempt, kind, reason: 'no' }).kind === 'refused',
+      );
+  });
+
   it('takes nothing for its own at GitHub before the host was asked to register', () => {
     none(
       moves.filter(({ before, run }) => before.github === 'nothing' && run.github !== 'nothing'),
