@@ -18,6 +18,8 @@ import { createCa, type RunningCa } from './create-ca.ts';
 import { inPolicyFolder, inStore, loadCa, readRules, tlsFiles } from './load.ts';
 
 const MAINTENANCE_EVERY_MS = 60_000;
+/** How long a person's token at GitHub may outlive a session that came to its end by itself. */
+const RELEASE_EVERY_MS = 5_000;
 
 /**
  * Resolves when the server has stopped in order; `onReload` is given what to call when files are to be read again. Throws what `loadCa`, `createCa` and `listen` throw.
@@ -36,6 +38,11 @@ export async function serveCa(
   const maintenance = setInterval(() => {
     running.maintain().catch((error: unknown) => log.error({ err: error }, 'maintenance failed'));
   }, MAINTENANCE_EVERY_MS);
+  const release = setInterval(() => {
+    running.ca.sessions
+      .releaseNewTokens()
+      .catch((error: unknown) => log.error({ err: error }, 'tokens of ended sessions were not deleted'));
+  }, RELEASE_EVERY_MS);
   const files = tlsFiles(configuration);
   let following: TlsFollowing | undefined;
   onReload(() => {
@@ -61,6 +68,7 @@ export async function serveCa(
     log.info('stopping');
   } finally {
     clearInterval(maintenance);
+    clearInterval(release);
     following?.stop();
     for (const listening of open) await listening.close();
     await running.close();

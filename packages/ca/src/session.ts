@@ -99,6 +99,8 @@ export interface Sessions {
   writeMemberships(id: string, text: string, at: Date): Promise<void>;
   /** Deletes at GitHub the tokens of sessions that are over; answers how many are left for later. */
   releaseTokens(): Promise<number>;
+  /** The same for those alone for which it was not tried in vain: it can be called often while GitHub is down. */
+  releaseNewTokens(): Promise<number>;
 }
 
 const MAX_HOURS = 8;
@@ -108,6 +110,8 @@ export function createSessions(options: SessionOptions): Sessions {
   const { database, write, sealer, now } = options;
   const lifetimeMs = Math.min(options.maxHours, MAX_HOURS) * 3_600_000;
   let releasing: Promise<number> = Promise.resolve(0);
+  /** Sessions whose token could not be deleted yet. */
+  const inVain = new Set<string>();
   const toSession = (row: SessionRow) => readAs(row, sealer);
 
   async function end(tx: Tx, id: string, by: string): Promise<Session | undefined> {
@@ -120,19 +124,27 @@ export function createSessions(options: SessionOptions): Sessions {
     return session;
   }
 
-  async function release(): Promise<number> {
+  async function release(again: boolean): Promise<number> {
     let left = 0;
+    if (again) inVain.clear();
     for (const row of await readUnreleased(database, now(), RELEASE_BATCH)) {
-      if (row.github_token === null) continue;
+      if (row.github_token === null || inVain.has(row.id)) continue;
       try {
         await options.deleteToken(sealer.open(row.github_token, tokenPlace(row.id)).toString());
         await write((tx) => forgetGithubToken(tx, row.id));
       } catch (error) {
         left += 1;
+        inVain.add(row.id);
         options.onDeletionFailed?.(toSession(row), error);
       }
     }
     return left;
+  }
+
+  function releaseNext(again: boolean): Promise<number> {
+    const next = () => release(again);
+    releasing = releasing.then(next, next);
+    return releasing;
   }
 
   return {
@@ -204,10 +216,8 @@ export function createSessions(options: SessionOptions): Sessions {
     },
     writeMemberships: (id, text, at) =>
       write((tx) => writeMemberships(tx, id, sealer.seal(text, membershipsPlace(id, at.getTime())), at)),
-    releaseTokens() {
-      releasing = releasing.then(release, release);
-      return releasing;
-    },
+    releaseTokens: () => releaseNext(true),
+    releaseNewTokens: () => releaseNext(false),
   };
 }
 
