@@ -106,11 +106,24 @@ export async function brokerApiOf(broker: DemoBroker, person: string): Promise<B
 
 /** {@link brokerApiOf}, and the CA as the same login finds it. */
 export async function loginAt(broker: DemoBroker, person: string): Promise<{ api: BrokerApi; ca: CaApi }> {
-  const { stage } = broker;
+  const login = await logInProgram(broker.stage, person, [SERVICE]);
+  const credentials = await openBrokerSession(login, SERVICE);
+  return {
+    api: createBrokerApi({ url: broker.url, credentials }),
+    ca: createCaApi(await openSession(login)),
+  };
+}
+
+/** The login of such a program, which reaches the CA and these services. */
+export async function logInProgram(
+  stage: Stage,
+  person: string,
+  services: readonly string[],
+): Promise<SessionStorage> {
   const metadata = await discoverCa(stage.caUrl);
   const key = exportProofKey(generateProofKey());
   const client = { clientId: 'beacon-cli', proofKey: importProofKey(key) };
-  const resources = [CA_AUDIENCE, brokerAudience(SERVICE)];
+  const resources = [CA_AUDIENCE, ...services.map(brokerAudience)];
   const login = await startDeviceLogin({ ...client, metadata, resources });
   const [tokens] = await Promise.all([
     finishDeviceLogin({ ...client, metadata, resources }, login),
@@ -121,17 +134,12 @@ export async function loginAt(broker: DemoBroker, person: string): Promise<{ api
     tokens,
   );
   let last: Promise<unknown> = Promise.resolve();
-  const storage: SessionStorage = {
+  return {
     read: async () => stored,
     update: (change) => {
       const next = last.then(async () => (stored = await change(stored)));
       last = next.catch(() => undefined);
       return next;
     },
-  };
-  const credentials = await openBrokerSession(storage, SERVICE);
-  return {
-    api: createBrokerApi({ url: broker.url, credentials }),
-    ca: createCaApi(await openSession(storage)),
   };
 }

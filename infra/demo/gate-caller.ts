@@ -66,7 +66,7 @@ export class GateCaller<Host extends Door = Door> {
 }
 
 /** What the CA is asked for: the exact parameters, and secret ones as commitments alone. */
-function requestOf({ command, params, salt, secrets }: Invocation) {
+export function requestOf({ command, params, salt, secrets }: Invocation) {
   const commitments = [...secrets].map(
     ([name, secret]) =>
       [name, secretCommitment(secret.salt, Buffer.from(secret.value)).toString('base64url')] as const,

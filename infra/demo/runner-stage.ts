@@ -22,6 +22,8 @@ export interface RunnerStageOptions {
   readonly lay?: (host: InitHost) => Promise<Record<string, object>>;
   /** The operator's own procedures. */
   readonly procedures?: string;
+  /** Changes the CA's folder further before it is served. */
+  readonly prepare?: (caFolder: string, stage: Stage) => Promise<void>;
 }
 
 export class RunnerStage {
@@ -58,6 +60,7 @@ export class RunnerStage {
           permitCommands(caFolder, Object.keys(commands));
           await makeRootKey(caFolder, opened);
           broker = await DemoBroker.make(opened, caFolder);
+          await options.prepare?.(caFolder, opened);
         },
       });
       closing.push(() => stage.close());
