@@ -112,7 +112,14 @@ async function watchers(scene: Scene): Promise<Figures> {
     const status = readFileSync(`/proc/${scene.stage.broker.process.pid}/status`, 'utf8');
     return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1_024;
   };
+  const cpuSeconds = (): number => {
+    const fields = readFileSync(`/proc/${scene.stage.broker.process.pid}/stat`, 'utf8')
+      .split(') ')[1]
+      ?.split(' ');
+    return (Number(fields?.[11]) + Number(fields?.[12])) / 100;
+  };
   const before = memory();
+  const [cpuBefore, ownBefore] = [cpuSeconds(), process.cpuUsage()];
   let peak = before;
   const meter = setInterval(() => {
     peak = Math.max(peak, memory());
@@ -133,7 +140,10 @@ async function watchers(scene: Scene): Promise<Figures> {
   };
   await Promise.all(Array.from({ length: WATCHERS }, watch));
   clearInterval(meter);
+  const own = process.cpuUsage(ownBefore);
   return {
+    watcher_broker_cpu_s: round(cpuSeconds() - cpuBefore),
+    watcher_clients_cpu_s: round((own.user + own.system) / 1e6),
     watchers: WATCHERS,
     watcher_events: late.length,
     watcher_p50_ms: round(median(late)),
