@@ -78,7 +78,7 @@ export async function layMarks(host: InitHost): Promise<Record<string, object>> 
 export async function killOne(
   at: KillStage,
   victim: Victim,
-  number: string,
+  number: number,
   after: number,
 ): Promise<KillOutcome> {
   const { api, broker } = at;
@@ -94,7 +94,7 @@ export async function killOne(
   if (victim === 'broker') await broker.serve();
   if (victim === 'ca') await at.stage.serve();
   const pressed: string[] = [];
-  const run = await toTheEnd(api, begun.id, pressed);
+  const run = await toTheEnd(api, begun.id, number % 2 === 0 ? 'undo' : 'resume', pressed);
   const evidence: Evidence = { ...(await gather(at, run, name)), seen, steps: STEPS };
   return { victim, after, hit, phase, pressed, run, findings: judge(evidence) };
 }
@@ -135,13 +135,19 @@ async function kill({ stage, broker, host }: KillStage, victim: Victim): Promise
   }
 }
 
-/** Presses what the run offers until it is over: look first, then what takes it to an end. */
-async function toTheEnd(api: BrokerApi, id: string, pressed: string[]): Promise<Run> {
+/** Presses what a person would until the run is over: look, then what they want, as far as the run offers it. */
+async function toTheEnd(
+  api: BrokerApi,
+  id: string,
+  wanted: 'resume' | 'undo',
+  pressed: string[],
+): Promise<Run> {
   for (const begin = performance.now(); performance.now() - begin < SETTLE_MS; await sleep(100)) {
     const run = await api.run(id);
     if (['succeeded', 'failed', 'cancelled', 'denied'].includes(run.phase)) return run;
     if (run.phase !== 'interrupted') continue;
-    const wish = pressed.includes('look') ? 'undo' : 'look';
+    const then = run.possible.includes(wanted) ? wanted : 'undo';
+    const wish = pressed.includes('look') ? then : 'look';
     pressed.push(wish);
     await api.wish(id, wish);
   }

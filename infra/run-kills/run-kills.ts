@@ -33,7 +33,7 @@ async function run(count: number): Promise<number> {
     for (let number = 0; number < count; number++) {
       const victim = VICTIMS[number % VICTIMS.length] ?? 'broker';
       const after = Math.floor(number / VICTIMS.length) % MOMENTS;
-      const outcome = await killOne(at, victim, String(number), after);
+      const outcome = await killOne(at, victim, number, after);
       outcomes.push(outcome);
       for (const finding of outcome.findings)
         say(`${number}: ${victim} after ${after} entries, ${outcome.phase}: ${finding}`);
