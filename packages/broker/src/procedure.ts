@@ -123,8 +123,18 @@ export function checkProcedure(procedure: Procedure): ProcedureDefect[] {
         wrong(`${place}.${name}`, `${parameter} is secret`, 'name it under secrets of the step instead');
     }
   };
+  let ofCertificate = new Set<string>();
   steps.forEach((step, at) => {
     const place = `steps[${at}]`;
+    // A certificate is for the steps up to the next that needs something of GitHub, and starts each command once.
+    if (step.preparation !== 'none') ofCertificate = new Set();
+    if (ofCertificate.has(step.command))
+      wrong(
+        `${place}.command`,
+        `${step.command} stands there a second time, and a grant starts each command once`,
+        'make two procedures of it, or give the host a second command',
+      );
+    ofCertificate.add(step.command);
     checkValues(`${place}.params`, step.params);
     if (step.undo !== undefined) checkValues(`${place}.undo.params`, step.undo.params);
     for (const name of step.secrets) {

@@ -108,6 +108,11 @@ describe('refuses, with the place,', () => {
       one(withParam('{ pattern: "." }', 'params: { x: "{x}" }, github: register')),
       /the first step needs something of GitHub[\s\S]*names no runner[\s\S]*nowhere to put it/,
     ],
+    [
+      'a command that a certificate would hold twice',
+      one('    summary: x\n    steps: [{ command: a.b }, { command: a.c }, { command: a.b }]\n'),
+      /greet\.steps\[2\]\.command: a\.b stands there a second time/,
+    ],
     ['two documents', `${one(GREET)}---\n${one(GREET)}`, /exactly one document/],
   ])('%s', (_, text, said) => {
     const read = (): unknown => readProcedures(write(text));
