@@ -31,7 +31,7 @@ import {
 import { createAuthenticate } from './authenticate.ts';
 import type { BrokerKeys } from './broker-keys.ts';
 import { brokerRoutes, openApiRoute } from './broker-routes.ts';
-import { type CaConnection, connectCa } from './ca-connection.ts';
+import { type CaConnection, caUnavailable, connectCa } from './ca-connection.ts';
 import type { BrokerCaller } from './define-route.ts';
 import { BrokerError } from './error.ts';
 import { createExchanges } from './exchanged.ts';
@@ -279,7 +279,7 @@ export function toProblem(error: unknown): Refusal | undefined {
     const detail = `the certificate authority did not answer as it should (${problem?.id ?? error.code}): tell its operator`;
     return { kind: 'unavailable', code: 'ca-unavailable', detail };
   }
-  if (kind === 'unavailable') return { kind, code: 'ca-unavailable', detail: message };
+  if (kind === 'unavailable') return { kind, code: 'ca-unavailable', detail: caUnavailable(error).message };
   if (kind === 'unauthenticated')
     return {
       kind,

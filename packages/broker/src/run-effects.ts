@@ -11,7 +11,7 @@ import { createSigner, type Signer } from '@beacon/ssh/signature';
 import { BrokerError } from './error.ts';
 import { type HostCalls, lookAtHost, takeBackOnHost } from './host-calls.ts';
 import type { OutputRedaction } from './output-redaction.ts';
-import { runFailure } from './run-failure.ts';
+import { deniedText, runFailure } from './run-failure.ts';
 import type { Caller, PreparedStep, RunGitHub, RunGrant, StoredRun } from './run-order.ts';
 import { RunSecrets } from './run-secrets.ts';
 import {
@@ -162,7 +162,9 @@ export class RunEffects {
     const lifetime = Math.max(...certifiedPieces(run.steps).map(lifetimeSeconds));
     const question = { host: run.host, login: run.login, lifetime_seconds: lifetime, commands };
     const decision = await unlessAborted(api.decide(question), signal);
-    return decision.allowed ? { kind: 'allowed' } : { kind: 'denied', reason: decision.reason.text };
+    return decision.allowed
+      ? { kind: 'allowed' }
+      : { kind: 'denied', reason: deniedText(decision.reason.text) };
   }
 
   async #prepare(what: Exclude<Preparation, 'none'>, signal: AbortSignal): Promise<Report> {

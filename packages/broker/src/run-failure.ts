@@ -16,7 +16,7 @@ export function runFailure(error: unknown): RunFailure {
     const isDenied = error.kind === 'denied';
     return {
       kind: isDenied ? 'denied' : 'unavailable',
-      reason: error.message,
+      reason: reasonOf(error),
       isDefect: error.kind === 'internal',
     };
   }
@@ -30,6 +30,20 @@ export function runFailure(error: unknown): RunFailure {
   };
 }
 
+/** Only the CA is asked by what throws a ClientError here. */
+function reasonOf(error: BrokerError | ClientError): string {
+  const { message } = error;
+  if (error instanceof BrokerError) return message;
+  if (error.code === 'unreachable' || error.code === 'timed-out')
+    return `the certificate authority does not answer (${message}): try again soon`;
+  return error.problem?.code === 'policy-denied' ? deniedText(message) : message;
+}
+
+/** Why policy says no, with what to do. */
+export function deniedText(reason: string): string {
+  return `${reason} If you should be allowed to, ask an administrator of the certificate authority; \`beacon hosts HOST\` shows what would be needed.`;
+}
+
 /** How a command ended that has not succeeded. */
 export function badEnding(
   command: string,
@@ -37,9 +51,9 @@ export function badEnding(
 ): string {
   switch (why) {
     case 'timeout':
-      return `${command} took longer than the host allows and was stopped`;
+      return `${command} took longer than the host allows and was stopped: look at its output and try again; how long it may take stands in the host's allowlist`;
     case 'memory':
-      return `${command} used more memory than the host allows and was stopped`;
+      return `${command} used more memory than the host allows and was stopped: how much it may use stands in the host's allowlist`;
     case 'revoked':
       return `${command} was stopped: what permitted it was revoked`;
     case 'cancelled':
