@@ -60,9 +60,9 @@ permit (
 }
 
 /** What `beacon host init` is told for a host whose runners find the stand-in in GitHub's place. */
-export function runnerWords(standinUrl: string): readonly string[] {
+export function runnerWords(standinUrl: string, runners = 3): readonly string[] {
   const downloads = `${standinUrl}/actions/runner/releases/download`;
-  return ['--runners', '3', '--github-url', standinUrl, '--runner-downloads', downloads];
+  return ['--runners', String(runners), '--github-url', standinUrl, '--runner-downloads', downloads];
 }
 
 /** Adds entries to the allowlist that `init` has laid down, and asks for less room than a real runner wants. */

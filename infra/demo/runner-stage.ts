@@ -16,6 +16,8 @@ import { makeRootKey, publishRoot, succeed } from './trust-ceremony.ts';
 export interface RunnerStageOptions {
   readonly say?: (text: string) => void;
   readonly host?: string;
+  /** How many runners the host has room for; 3 unless given. */
+  readonly runners?: number;
   /** More commands of the inventory; lin's team may run them. */
   readonly commands?: Readonly<Record<string, object>>;
   /** Entries of the allowlist for them. */
@@ -45,7 +47,7 @@ export class RunnerStage {
   }
 
   static async open(options: RunnerStageOptions = {}): Promise<RunnerStage> {
-    const { say = () => undefined, host: name = 'build-01', commands = {} } = options;
+    const { say = () => undefined, host: name = 'build-01', runners = 3, commands = {} } = options;
     const closing: (() => Promise<void>)[] = [];
     try {
       let broker: DemoBroker | undefined;
@@ -82,7 +84,7 @@ export class RunnerStage {
       const words = ['ca', 'host', 'token', name, '--address', host.target.address, '--pool', 'sites'];
       await host.lab.write('/run/token', succeed(await stage.beacon('ada', words)), { mode: 0o600 });
       const enrolling = ['--ca', stage.caUrl, '--token-file', '/run/token'];
-      await host.init([...enrolling, ...runnerWords(stage.standin.url)]);
+      await host.init([...enrolling, ...runnerWords(stage.standin.url, runners)], runners);
       await offerMore(host, (await options.lay?.(host)) ?? {});
       await host.script('/usr/lib/beacon/beacon host sync');
       return new RunnerStage({ stage, broker, lab, host }, closing);

@@ -37,9 +37,9 @@ export class InitHost implements ManagedHost {
     return (await lab.boot(name, { binds: { [ARCHIVE]: await archive } })).host;
   }
 
-  /** Makes it a managed host; answers what `init` says. Pool accounts are `beacon-r-1` to `beacon-r-3`. */
-  init(words: readonly string[]): Promise<string> {
-    const id = ['--id', this.lab.name, '--accounts', 'beacon-r=3'];
+  /** Makes it a managed host; answers what `init` says. Pool accounts are `beacon-r-1` and so on. */
+  init(words: readonly string[], accounts = 3): Promise<string> {
+    const id = ['--id', this.lab.name, '--accounts', `beacon-r=${accounts}`];
     return this.lab.run([`${ARCHIVE}/beacon`, 'host', 'init', ...id, ...words]);
   }
 
