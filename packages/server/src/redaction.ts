@@ -44,7 +44,7 @@ export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === 'function' || typeof value === 'symbol') return undefined;
   if (value === null || typeof value !== 'object') return value;
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`;
-  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? '[no time]' : value.toISOString();
   if (depth >= MAX_DEPTH) return '[deeper]';
   if (value instanceof Error) return redactError(value, depth);
   if (value instanceof Map) return redact(Object.fromEntries(value), depth);

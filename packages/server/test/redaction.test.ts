@@ -6,6 +6,7 @@ test('turns anything into something that JSON can write, and ends', () => {
   const circle: Record<string, unknown> = {};
   circle['self'] = circle;
   expect(JSON.stringify(redact(circle))).toContain('[deeper]');
+  expect(redact(new Date(Number.NaN))).toBe('[no time]');
   fc.assert(
     fc.property(
       fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true }),
