@@ -34,8 +34,19 @@ function namesSecret(key: string): boolean {
 /** What JSON writes otherwise than it reads, so that a secret behind it would look like another word. */
 const ESCAPED = /[\u0000-\u001f"\\\u007f-\uffff]/;
 
-/** A copy of `value` for a line of JSON that {@link redactText} is still to go over. */
+/**
+ * A copy of `value` for a line of JSON that {@link redactText} is still to go over. It never throws: a line of the log
+ * is written where something has failed already, and what cannot be read there is said to be so.
+ */
 export function redact(value: unknown, depth = 0): unknown {
+  try {
+    return redactReadable(value, depth);
+  } catch {
+    return '[unreadable]';
+  }
+}
+
+function redactReadable(value: unknown, depth: number): unknown {
   if (typeof value === 'string') {
     const text = value.slice(0, MAX_TEXT);
     return ESCAPED.test(text) ? redactText(text) : text;
@@ -47,7 +58,7 @@ export function redact(value: unknown, depth = 0): unknown {
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? '[no time]' : value.toISOString();
   if (depth >= MAX_DEPTH) return '[deeper]';
   if (value instanceof Error) return redactError(value, depth);
-  if (value instanceof Map) return redact(Object.fromEntries(value), depth);
+  if (value instanceof Map) return redact(Object.fromEntries([...value].map(nameKey)), depth);
   if (value instanceof Set) return redact([...value], depth);
   if (Array.isArray(value)) return value.slice(0, MAX_MEMBERS).map((member) => redact(member, depth + 1));
   return Object.fromEntries(
@@ -55,6 +66,11 @@ export function redact(value: unknown, depth = 0): unknown {
       .slice(0, MAX_MEMBERS)
       .map(([key, member]) => [key, namesSecret(key) ? REDACTED : redact(member, depth + 1)]),
   );
+}
+
+/** A map's key may be anything, also an object that cannot be made a text. */
+function nameKey([key, member]: [unknown, unknown]): [string, unknown] {
+  return [typeof key === 'object' || typeof key === 'function' ? `[${typeof key}]` : String(key), member];
 }
 
 /** A text without what looks like a token, a private key, or a query. */

@@ -7,6 +7,13 @@ test('turns anything into something that JSON can write, and ends', () => {
   circle['self'] = circle;
   expect(JSON.stringify(redact(circle))).toContain('[deeper]');
   expect(redact(new Date(Number.NaN))).toBe('[no time]');
+  expect(redact(new Map([[{ toString: 0 }, 1]]))).toEqual({ '[object]': 1 });
+  const unreadable = {
+    get field() {
+      throw new Error('no');
+    },
+  };
+  expect(redact({ note: 'kept', unreadable })).toEqual({ note: 'kept', unreadable: '[unreadable]' });
   fc.assert(
     fc.property(
       fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true }),
