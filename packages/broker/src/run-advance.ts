@@ -238,8 +238,9 @@ function cancel(run: RunState): Move {
       return refused('all steps have succeeded already: undo takes them back');
     case 'undoing':
     case 'removing':
-    case 'taking-back':
       return refused('it is being taken back already');
+    case 'taking-back':
+      return giveUp(run);
     case 'interrupted':
     case 'looking':
       return refused('nothing of it runs here any more: look, resume or undo');
@@ -306,14 +307,24 @@ function again(run: RunState): Move {
 
 function takeBack(run: RunState): Move {
   if (run.phase !== 'interrupted') return refused('only a run that was interrupted can be undone: cancel it');
-  const steps = run.steps
-    .flatMap(({ outcome, hasUndo }, at) =>
-      hasUndo && outcome !== 'waiting' && outcome !== 'undone' && outcome !== 'refused' ? [at] : [],
-    )
-    .reverse();
+  const steps = inForce(run).reverse();
   const end: RunEnd = { how: 'cancelled', reason: 'the person had it taken back' };
   if (steps.length === 0) return afterUndo({ ...run, end });
   return moved({ ...run, phase: 'taking-back', end }, { do: 'take-back', steps });
+}
+
+/** An undo that does not end is not waited for any longer: what it has not taken back is named. */
+function giveUp(run: RunState): Move {
+  const given = inForce(run).reduce((left, step) => withOutcome(left, step, 'left'), run);
+  const end: RunEnd = { how: 'cancelled', reason: 'the person cancelled the undo before it had ended' };
+  return afterUndo({ ...given, end });
+}
+
+/** The steps of which something may be there still that can be taken back. */
+function inForce({ steps }: RunState): number[] {
+  return steps.flatMap(({ outcome, hasUndo }, at) =>
+    hasUndo && outcome !== 'waiting' && outcome !== 'undone' && outcome !== 'refused' ? [at] : [],
+  );
 }
 
 type Failure = Extract<Report, { readonly kind: 'unavailable' | 'denied' }>;

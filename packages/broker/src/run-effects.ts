@@ -104,6 +104,8 @@ export class RunEffects {
     } catch (error) {
       const { kind, reason, isDefect } = runFailure(error);
       if (isDefect) this.#hands.defect(error, effect.do);
+      // Nobody waits for it any more, and what the run waits for now is something else.
+      if (signal.aborted) return;
       // What could not be sent is a session that is lost, and that is told by who reads it.
       if (effect.do !== 'send' && effect.do !== 'end' && effect.do !== 'cancel') tell({ kind, reason });
     }

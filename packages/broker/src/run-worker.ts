@@ -69,6 +69,7 @@ const PHASE_OF: Readonly<Record<string, RunPhase>> = {
   connect: 'connecting',
   replace: 'replacing',
   look: 'looking',
+  'take-back': 'taking-back',
 };
 
 export class RunWorker {

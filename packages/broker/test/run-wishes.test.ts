@@ -15,7 +15,7 @@ describe('the wishes that are possible', () => {
     ['undoing', []],
     ['removing', []],
     ['looking', []],
-    ['taking-back', []],
+    ['taking-back', ['cancel']],
     ['interrupted', ['look', 'resume', 'undo']],
     ['succeeded', []],
     ['failed', ['retry']],

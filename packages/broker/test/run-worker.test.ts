@@ -48,6 +48,11 @@ afterEach(async () => {
   await engine.store.destroy();
 });
 
+async function begun(command: string): Promise<void> {
+  while (!host.started.some(({ asked }) => asked.command === command))
+    await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Something that is asked and not answered until the test says so. */
 function late(): {
   readonly answer: () => void;
@@ -203,6 +208,30 @@ describe('a run', () => {
     });
     expect(grants.map(({ purpose }) => purpose)).toEqual(['steps', 'look', 'undo']);
     expect(host.inForce).toEqual([]);
+  });
+
+  it('gives up an undo that hangs when the person cancels it, names what it leaves, and still asks GitHub', async () => {
+    host.behave = (command) => ({ hangs: command === 'look' || command === 'undo-put' });
+    host.undoes = false;
+    const order = orderOf([put, configure, { command: 'look' }], { github: provision.github });
+    const { run } = await engine.runs.create(order, ca.caller(), {});
+    await begun('look');
+    host.cut();
+    await resting(engine.runs, run.id);
+    await engine.runs.wish(run.id, 'undo', ca.caller());
+    await begun('undo-put');
+    await engine.runs.wish(run.id, 'cancel', ca.caller());
+    const { state, left } = await resting(engine.runs, run.id);
+    expect(state).toMatchObject({
+      phase: 'cancelled',
+      steps: [{ outcome: 'left' }, { outcome: 'undone' }, { outcome: 'unknown' }],
+      github: 'removed',
+      end: { reason: 'the person cancelled the undo before it had ended' },
+    });
+    expect(left).toEqual([
+      'put on build-01 was not taken back: run undo-put there with the same parameters',
+    ]);
+    expect(host.runners.size).toBe(0);
   });
 });
 
