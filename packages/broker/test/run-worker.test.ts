@@ -228,9 +228,7 @@ describe('a run', () => {
       github: 'removed',
       end: { reason: 'the person cancelled the undo before it had ended' },
     });
-    expect(left).toEqual([
-      'put on build-01 was not taken back: run undo-put there with the same parameters',
-    ]);
+    expect(left).toEqual(['put on build-01 was not taken back: run undo-put there with the same parameters']);
     expect(host.runners.size).toBe(0);
   });
 });
