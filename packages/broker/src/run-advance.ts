@@ -97,8 +97,9 @@ function report(run: RunState, event: Report): Move {
     default:
       break;
   }
-  // The connection may go in any phase in which there is one.
+  // The connection may go in any phase in which there is one, and the gate may be tired of waiting and take back.
   if (run.isConnected && event.kind === 'lost') return interrupt(run, event.reason);
+  if (run.isConnected && (event.kind === 'undone' || event.kind === 'left')) return takenBack(run, event);
   if (run.isConnected && event.kind === 'closed') {
     return afterUndo({ ...run, isConnected: false, end: closedBy(run) });
   }
@@ -136,8 +137,8 @@ function reportOfStep(run: RunState, event: Report): Move {
       return interrupt(run, event.reason);
     case 'undone':
     case 'left':
-      // The gate has stopped the step, because of a revocation say, and takes back.
-      return reportOfUndo({ ...run, phase: 'undoing', end: closedBy(run) }, event);
+      // The gate has stopped the step, because of a revocation say.
+      return takenBack(run, event);
     case 'closed':
       return afterUndo({ ...withUnknown(run), isConnected: false, end: closedBy(run) });
     default:
@@ -145,12 +146,24 @@ function reportOfStep(run: RunState, event: Report): Move {
   }
 }
 
+/** The gate takes back without having been asked to: whatever was still to come does not. */
+function takenBack(run: RunState, event: Report): Move {
+  return reportOfUndo({ ...run, phase: 'undoing', end: closedBy(run) }, event);
+}
+
 function reportOfUndo(run: RunState, event: Report): Move {
   switch (event.kind) {
     case 'undone':
     case 'left':
-      if (run.steps[event.step] === undefined) return refused('there is no such step');
-      return moved(withOutcome(run, event.step, event.kind));
+      switch (run.steps[event.step]?.outcome) {
+        case undefined:
+          return refused('there is no such step');
+        case 'undone':
+        case event.kind:
+          return refused('that is known already');
+        default:
+          return moved(withOutcome(run, event.step, event.kind));
+      }
     // How the step ended that was stopped.
     case 'started':
     case 'succeeded':

@@ -366,6 +366,28 @@ describe('the ways that people see', () => {
     });
   });
 
+  test('has not succeeded where the gate took back before it heard the last word', () => {
+    const { run, done } = walk(provision, [
+      ...whole,
+      ['undone', 3],
+      ['left', 2],
+      ['undone', 0],
+      'closed',
+      'removed',
+    ]);
+    expect(run).toMatchObject({ phase: 'failed', github: 'removed' });
+    expect(run.steps.map(({ outcome }) => outcome)).toEqual(['undone', 'succeeded', 'left', 'undone']);
+    expect(done.at(-1)).toBe('remove');
+  });
+
+  test('names what the gate could not take back when it was tired of waiting for GitHub', () => {
+    const waiting = walk(provision, [...upTo, ...step, ...step]).run;
+    expect(waiting.phase).toBe('preparing');
+    const { run } = walk(waiting, [['left', 0], 'closed']);
+    expect(run).toMatchObject({ phase: 'failed', github: 'nothing' });
+    expect(run.steps[0]?.outcome).toBe('left');
+  });
+
   test('is taken back by the person', () => {
     const { run, done } = walk(provision, [
       ...[...whole.slice(0, -1), 'restarted' as const, 'undo' as const],
