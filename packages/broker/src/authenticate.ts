@@ -4,6 +4,7 @@
  * session at the CA behind them, and neither has rights here: every grant is the CA's to give.
  */
 import type { Credentials, GroupCommit } from '@beacon/server';
+import { consumeProof, type ProofTables } from '@beacon/server';
 import { verifyAccessProof } from './access-proof.ts';
 import type { CaConnection } from './ca-connection.ts';
 import type { Access, BrokerCaller } from './define-route.ts';
@@ -12,7 +13,6 @@ import type { Exchanges } from './exchanged.ts';
 import { verifyHandedToken } from './handed-token.ts';
 import { type CookieForm, readCookie } from './portal-cookie.ts';
 import type { PortalSessions } from './portal-session.ts';
-import { consumeProof, type ProofTables } from './proof-store.ts';
 
 /** A page of another site cannot set it, nor can a form of ours be made to. */
 export const CSRF_HEADER = 'x-beacon-csrf';

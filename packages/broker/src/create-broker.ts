@@ -1,9 +1,11 @@
 /** Assembles a broker from what it needs: the whole of it, without a socket. Tests make it small, `serve` makes it for real. */
+import { randomUUID } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { ClientError, type Outside } from '@beacon/client';
 import { createRunners } from '@beacon/github';
 import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import {
+  consumeProof,
   createApp,
   createCounter,
   createGroupCommit,
@@ -22,6 +24,9 @@ import {
   type Metrics,
   migrate,
   openDatabase,
+  type ProofTables,
+  proofMigrations,
+  pruneProofs,
   type Records,
   type RecordTables,
   type Refusal,
@@ -41,7 +46,6 @@ import { CALLBACK_PATH, createPortalPages } from './portal-pages.ts';
 import { createPortalSessions } from './portal-session.ts';
 import { type PortalTables, portalMigrations } from './portal-store.ts';
 import type { Procedure } from './procedure.ts';
-import { type ProofTables, probeProofs, proofMigrations, pruneProofs } from './proof-store.ts';
 import { createRunGitHub } from './run-github.ts';
 import type { Runs } from './run-order.ts';
 import type { RunRetention } from './run-retention.ts';
@@ -178,7 +182,9 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
     records,
     now,
   });
-  const canWrite = createWriteCheck(commit, (tx) => probeProofs(tx));
+  const canWrite = createWriteCheck(commit, (tx) =>
+    consumeProof(tx, { thumbprint: 'readiness', jti: randomUUID(), expiresAt: new Date(0) }),
+  );
   const notes = { ca: () => (ca.isKnown ? 'known' : 'not-reached') };
   const health = healthRoutes({ store: () => canWrite() }, log, notes);
   const app = createApp<BrokerCaller>({

@@ -2,13 +2,12 @@
  * The subcommands that run on the broker's machine, alone with its files: `broker init|serve|ready|check`. Prints the
  * product on standard output; errors are thrown, for the command line to print.
  */
-import { describeDefaults } from '@beacon/server';
+import { describeDefaults, untilReady } from '@beacon/server';
 import { DEFAULT_CONFIGURATION, DEFAULT_FOLDER, help, print, printJson, read, usage } from './arguments.ts';
 import { checkBroker } from './check.ts';
-import { brokerConfiguration, chosen } from './configuration.ts';
+import { brokerConfiguration, chosen, readBrokerConfiguration } from './configuration.ts';
 import { initBroker } from './init.ts';
 import { readableFailure } from './readable-failure.ts';
-import { untilReady } from './ready.ts';
 import { reloadSignal, serveBroker, stopSignal } from './serve.ts';
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;
@@ -113,7 +112,9 @@ async function ready(argv: readonly string[]): Promise<number> {
   if (!/^\d{1,4}$/.test(within)) throw usage('--within is a number of seconds', 'ready');
   if (pid !== undefined && !/^[1-9]\d{0,9}$/.test(pid))
     throw usage('--pid is the number of a process', 'ready');
-  await untilReady(values['config'] ?? DEFAULT_CONFIGURATION, {
+  const file = values['config'] ?? DEFAULT_CONFIGURATION;
+  const server = { name: `the broker of ${file}`, listen: () => readBrokerConfiguration(file).listen };
+  await untilReady(server, {
     withinMs: Number(within) * 1000,
     ...(pid === undefined ? {} : { pid: Number(pid) }),
   });

@@ -18,6 +18,7 @@ const SERVER_CODES: Readonly<Record<string, BrokerErrorCode>> = {
   'store-in-use': 'store',
   'store-newer': 'store-newer',
   listen: 'listen',
+  'not-ready': 'not-ready',
 };
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -116,6 +116,10 @@ describe('a broker on its machine', () => {
     await expect(
       main(['broker', 'init', '--public-url', 'https://b.example/', '--ca-url', ca.url]),
     ).rejects.toMatchObject({ code: 'request-malformed' });
+    await expect(main(['broker', 'ready', '--config', file])).rejects.toMatchObject({
+      name: 'BrokerError',
+      code: 'not-ready',
+    });
     await expect(main(['broker', 'serve', '--config', join(parent, 'none.yaml')])).rejects.toMatchObject({
       code: 'configuration',
     });

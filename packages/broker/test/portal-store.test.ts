@@ -1,4 +1,4 @@
-/** The rows of logins, sessions and proofs, on both kinds of store. */
+/** The rows of logins and sessions, on both kinds of store. */
 import { type Database, migrate, openDatabase } from '@beacon/server';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { engines } from '../../server/test/postgres.ts';
@@ -16,15 +16,14 @@ import {
   seeSession,
   takeLogin,
 } from '../src/portal-store.ts';
-import { consumeProof, type ProofTables, proofMigrations, pruneProofs } from '../src/proof-store.ts';
 
 describe.each(engines)('the rows of the portal on $engine', ({ place }) => {
-  let store: Database<PortalTables & ProofTables>;
+  let store: Database<PortalTables>;
   const portal = () => store as unknown as PortalTransaction;
 
   beforeEach(async () => {
     store = openDatabase(await place());
-    await migrate(store, proofMigrations, portalMigrations);
+    await migrate(store, portalMigrations);
   });
   afterEach(() => store.destroy());
 
@@ -70,17 +69,5 @@ describe.each(engines)('the rows of the portal on $engine', ({ place }) => {
     const left = await Promise.all(['over', 'idle', 'used'].map((id) => findSession(portal(), id)));
     expect(left.map((row) => row?.id_hash)).toEqual([undefined, undefined, 'used']);
     expect(await takeLogin(portal(), 'a')).toBeUndefined();
-  });
-
-  it('uses a proof up once for each key, and forgets it when it can be shown no more', async () => {
-    const proof = { thumbprint: 'k', jti: 'j', expiresAt: new Date(1_000) };
-    const tx = store as unknown as Parameters<typeof consumeProof>[0];
-    expect(await consumeProof(tx, proof)).toBe(true);
-    expect(await consumeProof(tx, proof)).toBe(false);
-    expect(await consumeProof(tx, { ...proof, thumbprint: 'other' })).toBe(true);
-    await pruneProofs(tx, new Date(600_000));
-    expect(await consumeProof(tx, proof)).toBe(false);
-    await pruneProofs(tx, new Date(602_000));
-    expect(await consumeProof(tx, proof)).toBe(true);
   });
 });

@@ -9,6 +9,8 @@ import {
   type Database,
   type GroupCommit,
   type Log,
+  type ProofTables,
+  pruneProofs,
   type Records,
   type RecordTables,
   type Sealer,
@@ -25,7 +27,6 @@ import { createGithubSignIn } from './github-sign-in.ts';
 import { createInteractions } from './interaction.ts';
 import { COMMAND_LINE_CLIENT, type OauthService } from './oauth-client.ts';
 import { createOauthStore, type OauthTables, pruneArtifacts, revokeArtifacts } from './oauth-store.ts';
-import { type ProofTables, pruneProofs } from './proof-store.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
 import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';

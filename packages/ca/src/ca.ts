@@ -3,6 +3,7 @@ import type { PersonFacts, PolicyEngine } from '@beacon/policy';
 import type {
   Database,
   GroupCommit,
+  ProofTables,
   Readable as ReadableStore,
   Records,
   RecordTables,
@@ -14,7 +15,6 @@ import type { CaKey } from './ca-key.ts';
 import type { CaKeyTables } from './ca-key-store.ts';
 import type { EnrolmentTables } from './enrolment-store.ts';
 import type { OauthTables } from './oauth-store.ts';
-import type { ProofTables } from './proof-store.ts';
 import type { ReportedHeadTables } from './reported-heads-store.ts';
 import type { CaTables } from './rows.ts';
 import type { Service } from './services-configuration.ts';

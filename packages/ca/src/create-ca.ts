@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http';
 import { createGitHub, type GitHubSettings } from '@beacon/github';
 import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import {
+  consumeProof,
   createApp,
   createGroupCommit,
   createLimits,
@@ -19,6 +20,7 @@ import {
   type Metrics,
   migrate,
   openDatabase,
+  proofMigrations,
   type ReadinessNotes,
   type Refusal,
   type Route,
@@ -39,7 +41,6 @@ import type { CaKeys } from './keys.ts';
 import { createMemberships } from './memberships.ts';
 import { oauthMigrations } from './oauth-store.ts';
 import { isDisabled } from './persons.ts';
-import { consumeProof, proofMigrations } from './proof-store.ts';
 import { recordRoutes } from './record-routes.ts';
 import { reportedHeadMigrations } from './reported-heads-store.ts';
 import { DEFAULT_RETENTION, pruneAll, type Retention } from './retention.ts';

@@ -3,12 +3,12 @@
  * wire). Unknown hosts, disabled ones and wrong signatures are refused in the same words, for the asker is a stranger.
  */
 import type { RequestFacts } from '@beacon/server';
+import { consumeProof } from '@beacon/server';
 import { isSameKey, type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { verifyMessageAside } from '@beacon/ssh/sshsig';
 import type { Ca, Tx } from './ca.ts';
 import { CaError } from './error.ts';
 import { type Host, verifiedHost } from './hosts.ts';
-import { consumeProof } from './proof-store.ts';
 import { readHost } from './store.ts';
 
 /** What of a request is looked at. */

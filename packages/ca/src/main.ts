@@ -3,7 +3,7 @@
  * `policy check|test`, `records verify|erase`. Prints the product on standard output; errors are thrown, for the command
  * line to print.
  */
-import { describeDefaults } from '@beacon/server';
+import { describeDefaults, untilReady } from '@beacon/server';
 import {
   beside,
   DEFAULT_CONFIGURATION,
@@ -16,13 +16,12 @@ import {
   usage,
 } from './arguments.ts';
 import { checkCa } from './check.ts';
-import { caConfiguration, chosen } from './configuration.ts';
+import { caConfiguration, chosen, readCaConfiguration } from './configuration.ts';
 import { initCa } from './init.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { makeTokenKeyFile, publicTokenKey } from './keys.ts';
 import { policyCheck, policyTest } from './policy-commands.ts';
 import { readableFailure } from './readable-failure.ts';
-import { untilReady } from './ready.ts';
 import { reloadSignal, serveCa, stopSignal } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 import { readServices } from './services-configuration.ts';
@@ -156,7 +155,9 @@ async function ready(argv: readonly string[]): Promise<number> {
   if (!/^\d{1,4}$/.test(within)) throw usage('--within is a number of seconds', 'ca ready');
   if (values.pid !== undefined && !/^[1-9]\d{0,9}$/.test(values.pid))
     throw usage('--pid is the number of a process', 'ca ready');
-  await untilReady(values.config ?? DEFAULT_CONFIGURATION, {
+  const file = values.config ?? DEFAULT_CONFIGURATION;
+  const server = { name: `the CA of ${file}`, listen: () => readCaConfiguration(file).listen };
+  await untilReady(server, {
     withinMs: Number(within) * 1000,
     ...(values.pid === undefined ? {} : { pid: Number(values.pid) }),
   });

@@ -8,13 +8,13 @@ import { createHash } from 'node:crypto';
 import {
   type Database,
   type GroupCommit,
+  KEPT_FOR_SLOW_CLOCKS_MS,
   type Migrations,
   prepareQuery,
   type Sealer,
   type Transaction,
 } from '@beacon/server';
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
-import { KEPT_FOR_SLOW_CLOCKS_MS } from './proof-store.ts';
 
 export interface OauthTables {
   oauth_artifacts: {

@@ -28,6 +28,7 @@ const SERVER_CODES: Readonly<Record<string, CaErrorCode>> = {
   'store-in-use': 'store',
   'store-newer': 'store-newer',
   listen: 'listen',
+  'not-ready': 'not-ready',
 };
 
 const REASONS: Readonly<Record<string, string>> = {

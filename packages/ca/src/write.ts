@@ -2,12 +2,11 @@
  * The one way in which a request of a person changes the store: its proof is used up in the same transaction, so a
  * replay can never win a race, and the session and the person are looked at once more where nothing can come between.
  */
-import { kindOf, type RefusedCaller, type Route, ServerError } from '@beacon/server';
+import { consumeProof, kindOf, type RefusedCaller, type Route, ServerError } from '@beacon/server';
 import type { Caller } from './access-token.ts';
 import type { Ca, Tx } from './ca.ts';
 import { CaError } from './error.ts';
 import { isDisabled } from './persons.ts';
-import { consumeProof } from './proof-store.ts';
 
 /** Throws CaError `proof-replayed`, `session-ended` or `person-disabled`, and what `unit` throws; its effects are then nil. */
 export async function write<T>(ca: Ca, caller: Caller, unit: (tx: Tx) => Promise<T>): Promise<T> {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createGitHub } from '@beacon/github';
 import { type Standin, startStandin } from '@beacon/github-standin';
 import {
+  consumeProof,
   createGroupCommit,
   createRecords,
   createSealer,
@@ -15,6 +16,7 @@ import {
   type GroupCommit,
   migrate,
   openDatabase,
+  proofMigrations,
   type RecordTables,
   recordMigrations,
 } from '@beacon/server';
@@ -30,7 +32,6 @@ import {
 import { CaError } from '../src/error.ts';
 import type { OauthService } from '../src/oauth-client.ts';
 import { oauthMigrations } from '../src/oauth-store.ts';
-import { consumeProof, proofMigrations } from '../src/proof-store.ts';
 import { sessionMigrations } from '../src/session-store.ts';
 import { signInMigrations } from '../src/sign-in-store.ts';
 

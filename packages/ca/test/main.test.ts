@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createRecords, migrate, openDatabase, type RecordTables, recordMigrations } from '@beacon/server';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { main } from '../src/main.ts';
-import { type MadeCa, makeCheapCa } from './made-ca.ts';
+import { copyCa, type MadeCa, makeCheapCa } from './made-ca.ts';
 import { runMain } from './run-main.ts';
 import { policyText } from './small-ca.ts';
 
@@ -84,6 +84,21 @@ describe('ca check', () => {
     expect((await run('ca', 'check', '--config', made.configuration)).status).toBe(0);
     const { status, json } = await run('ca', 'check', '--config', made.configuration, '--json');
     expect([status, json()]).toMatchObject([0, { ok: true }]);
+  });
+});
+
+describe('ca ready', () => {
+  test('reads no secret, and says that the CA of this configuration is not ready', async () => {
+    const copied = copyCa(made);
+    copied.edit('ca.yaml', 'keys/sealing', '$CREDENTIALS_DIRECTORY/sealing');
+    copied.edit('ca.yaml', /port: \d+/, 'port: 1');
+    await expect(main(['ca', 'ready', '--config', copied.configuration])).rejects.toMatchObject({
+      name: 'CaError',
+      code: 'not-ready',
+      kind: 'unavailable',
+      message: expect.stringContaining(`the CA of ${copied.configuration} is not ready: `),
+    });
+    copied.remove();
   });
 });
 

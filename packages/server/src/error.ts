@@ -24,6 +24,8 @@ const kinds = {
   seal: 'internal',
   /** The address cannot be listened on, or must not be. */
   listen: 'internal',
+  /** The server of a configuration does not say in time that it is ready. */
+  'not-ready': 'unavailable',
   /** A TLS certificate or its key cannot be used. */
   tls: 'internal',
   /** A route or a limit was defined wrongly. */

@@ -45,6 +45,15 @@ export { type Html, html, messagePage, type Page, pageHeaders, renderPage, sendP
 export { addressKey, trustProxies } from './peer.ts';
 export { type PreparedQuery, prepareQuery, type QueriedStore } from './prepared-query.ts';
 export {
+  consumeProof,
+  KEPT_FOR_SLOW_CLOCKS_MS,
+  type ProofTables,
+  proofMigrations,
+  pruneProofs,
+  type UsedProof,
+} from './proof-store.ts';
+export { type ReadyOptions, type StartedServer, untilReady } from './ready.ts';
+export {
   type ChainOptions,
   type ChainVerdict,
   type RecordAnchor,

@@ -1,13 +1,20 @@
 /**
- * The proofs that were shown to this broker: a `jti` counts once per key for as long as its proof could be shown again, in
- * the store, so that no other process on it takes it either.
+ * The proofs that have been used: a `jti` counts once per key for as long as its proof could be shown again. Using one up
+ * belongs into the same group commit as what the request does, so that a replay can never win a race; being in the store,
+ * it is used up for every process on it.
  */
-import { randomUUID } from 'node:crypto';
-import { type Database, type Migrations, prepareQuery, type Transaction } from '@beacon/server';
-import type { AccessProof } from './access-proof.ts';
+import type { Database, Transaction } from './database.ts';
+import type { Migrations } from './migration.ts';
+import { prepareQuery } from './prepared-query.ts';
 
 export interface ProofTables {
   used_proofs: { thumbprint: string; jti: string; expires_at: number };
+}
+
+export interface UsedProof {
+  readonly thumbprint: string;
+  readonly jti: string;
+  readonly expiresAt: Date;
 }
 
 export const proofMigrations: Migrations = {
@@ -34,20 +41,18 @@ const insertProof = prepareQuery(
       .onConflict((conflict) => conflict.doNothing()),
 );
 
-/** Uses the proof up. False when it was used before. */
-export async function consumeProof(tx: Transaction<ProofTables>, proof: AccessProof): Promise<boolean> {
+/** Uses the proof up. False when it was used before: the caller then refuses. */
+export async function consumeProof(tx: Transaction<ProofTables>, proof: UsedProof): Promise<boolean> {
   const { thumbprint, jti, expiresAt } = proof;
   const { changed } = await insertProof(tx, { thumbprint, jti, expires_at: expiresAt.getTime() });
   return changed === 1;
 }
 
-/** Writes a row of nobody's, that is forgotten at the next pruning. */
-export async function probeProofs(tx: Transaction<ProofTables>): Promise<void> {
-  await consumeProof(tx, { thumbprint: 'readiness', jti: randomUUID(), expiresAt: new Date(0) });
-}
-
-/** Another process on the store may have a clock that is behind, or this one's may be set back. */
-const KEPT_FOR_SLOW_CLOCKS_MS = 600_000;
+/**
+ * A proof is remembered for this long after it could not be shown again: another process on the store may have a clock
+ * that is behind, or this one's may be set back.
+ */
+export const KEPT_FOR_SLOW_CLOCKS_MS = 600_000;
 
 /** Forgets the proofs that are too old to be shown again, by any clock. */
 export async function pruneProofs(tx: Transaction<ProofTables>, now: Date): Promise<void> {

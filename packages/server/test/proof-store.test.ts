@@ -1,13 +1,16 @@
-import { createGroupCommit, type Database, migrate, openDatabase } from '@beacon/server';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { engines } from '../../server/test/postgres.ts';
 import {
   consumeProof,
+  createGroupCommit,
+  type Database,
   KEPT_FOR_SLOW_CLOCKS_MS,
+  migrate,
+  openDatabase,
   type ProofTables,
   proofMigrations,
   pruneProofs,
-} from '../src/proof-store.ts';
+} from '../src/index.ts';
+import { engines } from './postgres.ts';
 
 describe.each(engines)('used proofs on $engine', ({ place }) => {
   let database: Database<ProofTables>;
