@@ -17,8 +17,14 @@ export async function renewLeases(
   return rows.map(({ id }) => id);
 }
 
+/** Nothing where the run has come to rest meanwhile. */
 export async function wishCancel(tx: RunTransaction, id: string, person: string): Promise<void> {
-  await tx.updateTable('runs').set({ cancel_by: person }).where('id', '=', id).execute();
+  await tx
+    .updateTable('runs')
+    .set({ cancel_by: person })
+    .where('id', '=', id)
+    .where('worker', 'is not', null)
+    .execute();
 }
 
 /** Runs of this process that somebody asked another process to cancel; asked once. */

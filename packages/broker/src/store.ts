@@ -219,6 +219,10 @@ const updateRunRow = prepareQuery((store: RunDatabase, values: RunChange & { nex
       worker: values.worker,
       lease_until: values.lease_until,
       version: values.next_version,
+      // Where nobody works on it any more nobody heeds that, until somebody takes it up for another wish.
+      cancel_by: sql<
+        string | null
+      >`case when cast(${values.worker} as text) is null then null else cancel_by end`,
     })
     .where('id', '=', values.id)
     .where('version', '=', values.version),

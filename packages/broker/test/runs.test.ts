@@ -215,6 +215,21 @@ describe('two processes on one store', () => {
     await other.runs.wish(second.run.id, 'undo', ca.caller());
     expect((await resting(other.runs, second.run.id)).state.phase).toBe('cancelled');
     expect(scripted.requests.length).toBe(started);
+
+    // One that nobody heeded, for the process was dead, is not heeded when the person resumes.
+    scripted.behave = (command) => ({ hangs: command === 'wait' });
+    const third = await one.runs.create(orderOf([{ command: 'wait' }]), ca.caller(), {});
+    await logOf(other.runs, third.run.id, ({ data }) => data['phase'] === 'running');
+    await one.runs.close();
+    await other.runs.wish(third.run.id, 'cancel', ca.caller());
+    clock.ms += 91_000;
+    expect(await other.runs.recover()).toBe(1);
+    const left = await other.store
+      .selectFrom('runs')
+      .select('cancel_by')
+      .where('id', '=', third.run.id)
+      .execute();
+    expect(left).toEqual([{ cancel_by: null }]);
     for (const { runs, commit, store } of [one, other]) {
       await runs.close();
       await commit.close();
