@@ -12,7 +12,7 @@ import { BrokerError } from './error.ts';
 import type { Exchanges } from './exchanged.ts';
 import { verifyHandedToken } from './handed-token.ts';
 import { type CookieForm, readCookie } from './portal-cookie.ts';
-import type { PortalSessions } from './portal-session.ts';
+import type { PortalSessions, Visit } from './portal-session.ts';
 
 /** A page of another site cannot set it, nor can a form of ours be made to. */
 export const CSRF_HEADER = 'x-beacon-csrf';
@@ -68,9 +68,9 @@ export function createAuthenticate(
     };
   }
 
-  async function byCookie({ request }: Credentials): Promise<BrokerCaller> {
+  async function byCookie({ request }: Credentials, why: Visit): Promise<BrokerCaller> {
     const ticket = readCookie(cookie, request.headers['cookie']);
-    const session = ticket === undefined ? undefined : await portal.find(ticket);
+    const session = ticket === undefined ? undefined : await portal.find(ticket, why);
     if (ticket === undefined || session === undefined) {
       throw new BrokerError(
         'not-logged-in',
@@ -83,10 +83,12 @@ export function createAuthenticate(
       client: undefined,
       api: session.api,
       goodUntil: session.endsAt,
+      // A silent CA is believed there for a while; past that, who watches is let in no more than who asks anew.
       isStillThere: () =>
-        isThere(async () => {
-          if ((await portal.find(ticket)) === undefined) throw new BrokerError('not-logged-in', 'logged out');
-        }),
+        portal.find(ticket, 'watch').then(
+          (found) => found !== undefined,
+          () => false,
+        ),
       portal: { name: session.name, end: () => portal.end(ticket) },
     };
   }
@@ -97,10 +99,13 @@ export function createAuthenticate(
         return byToken(credentials);
       case 'portal':
         refuseForeign(credentials, options.publicUrl);
-        return byCookie(credentials);
+        return byCookie(credentials, 'use');
       case 'portal-change':
         requireOwnPage(credentials, options.publicUrl);
-        return byCookie(credentials);
+        return byCookie(credentials, 'use');
+      case 'portal-leave':
+        requireOwnPage(credentials, options.publicUrl);
+        return byCookie(credentials, 'leave');
     }
   };
 }
@@ -125,7 +130,7 @@ function foreign(): BrokerError {
   );
 }
 
-/** While the CA is silent nobody is sent away: what it said last counts for a while. */
+/** While the CA is silent nobody is sent away: the token, which ends soon, counts until then. */
 async function isThere(look: () => Promise<void>): Promise<boolean> {
   try {
     await look();

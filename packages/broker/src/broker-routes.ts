@@ -55,7 +55,7 @@ function logOutRoute({ cookie }: BrokerRouteParts): Route {
     path: `${portalDoor.prefix}/session`,
     summary: `Logs the browser out, here and at the CA; with the header ${CSRF_HEADER}`,
     tag: 'session',
-    access: portalDoor.change,
+    access: 'portal-leave',
     request: {},
     responses: { 204: { description: 'Nobody is logged in any more' } },
     handle: async ({ caller }) => {

@@ -4,9 +4,9 @@ import { routeDefiner } from '@beacon/server';
 
 /**
  * `api`: a program with the person's token and a proof. `portal`: the person's browser, by cookie. `portal-change`: the
- * same, from a page of our own.
+ * same, from a page of our own. `portal-leave`: that too, also while the CA does not answer.
  */
-export type Access = 'api' | 'portal' | 'portal-change';
+export type Access = 'api' | 'portal' | 'portal-change' | 'portal-leave';
 
 /** Who is asking. What they may do is policy's to say, at the CA, for this broker. */
 export interface BrokerCaller {

@@ -84,17 +84,20 @@ export function createPortalPages(options: PortalPageOptions): MountHandler {
   }
 
   async function leave(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refuse = () => {
+      const text = 'This form did not come from our page. Go back and try again.';
+      sendPage(response, 403, messagePage('Refused', text, { href: '/', label: 'Back' }));
+    };
+    // First: the form of another site comes without the cookie, and would have the browser forget it all the same.
+    if (!isOwnForm(request, publicUrl)) return refuse();
     const ticket = readCookie(cookie, request.headers.cookie);
-    const session = await current(request);
+    const session = ticket === undefined ? undefined : await sessions.find(ticket, 'leave');
     if (ticket === undefined || session === undefined) {
       response.setHeader('set-cookie', formatCookie(cookie, undefined));
       return sendPage(response, 200, messagePage('Logged out', 'Nobody is logged in here.', AGAIN));
     }
     const form = await readForm(request);
-    if (!isOwnForm(request, publicUrl) || !isEqual(form?.get('form') ?? '', session.formKey)) {
-      const text = 'This form did not come from our page. Go back and try again.';
-      return sendPage(response, 403, messagePage('Refused', text, { href: '/', label: 'Back' }));
-    }
+    if (!isEqual(form?.get('form') ?? '', session.formKey)) return refuse();
     const told = await sessions.end(ticket);
     response.setHeader('set-cookie', formatCookie(cookie, undefined));
     const text = told

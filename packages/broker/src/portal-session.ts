@@ -53,6 +53,12 @@ export interface PortalSession {
   readonly formKey: string;
 }
 
+/**
+ * What somebody comes for: `use` puts off the end of a session that is not used, `watch` does not, so that a page left open
+ * keeps nobody logged in, and to `leave` no word of the CA is needed.
+ */
+export type Visit = 'use' | 'watch' | 'leave';
+
 export interface PortalSessions {
   /** Where to send the browser, and what it is to keep until it comes back. */
   beginLogin(returnTo: string): Promise<{ readonly url: string; readonly ticket: Ticket }>;
@@ -69,8 +75,8 @@ export interface PortalSessions {
     readonly returnTo: string;
     readonly name: string;
   }>;
-  /** Throws BrokerError `ca-unavailable`; undefined when there is no such session any more. */
-  find(ticket: Ticket): Promise<PortalSession | undefined>;
+  /** Throws BrokerError `ca-unavailable`; undefined when there is no such session any more. Default `use`. */
+  find(ticket: Ticket, why?: Visit): Promise<PortalSession | undefined>;
   /** Ends the session here, and at the CA too; false when the CA could not be told. */
   end(ticket: Ticket): Promise<boolean>;
   /** Ends it here alone: another login takes its place. */
@@ -239,7 +245,7 @@ export function createPortalSessions(options: PortalSessionOptions): PortalSessi
       return { ticket, endsAt: session.endsAt, returnTo, name: session.name };
     },
 
-    async find(ticket) {
+    async find(ticket, why = 'use') {
       const row = await findSession(store, rowOf(ticket));
       if (row === undefined) return undefined;
       const now = nowMs();
@@ -258,13 +264,14 @@ export function createPortalSessions(options: PortalSessionOptions): PortalSessi
       const standing = standings.get(row.id_hash) ?? { confirmedAt: new Date(0) };
       standings.set(row.id_hash, standing);
       try {
-        await requireStanding(standing, api, outside.now);
+        if (why !== 'leave') await requireStanding(standing, api, outside.now);
       } catch (error) {
         if (!(error instanceof BrokerError && error.code === 'session-ended')) throw error;
         await forget(ticket);
         return undefined;
       }
-      if (now - row.seen_at >= SEEN_EVERY_MS) await write((tx) => seeSession(tx, row.id_hash, now));
+      if (why === 'use' && now - row.seen_at >= SEEN_EVERY_MS)
+        await write((tx) => seeSession(tx, row.id_hash, now));
       return {
         person: row.person,
         name: content.name,

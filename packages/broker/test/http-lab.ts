@@ -71,15 +71,25 @@ export class HttpLab {
   static async start(change: Partial<BrokerOptions> = {}): Promise<HttpLab> {
     const ca = await SmallCa.start({ quiet: true });
     const lab = new HttpLab(ca, await freePort(), change);
-    const { services, policies, inventory } = ca.options;
-    const service = { ...ca.portal.service, redirect_uris: [`${lab.url}/callback`] };
-    await ca.running.reload(() => ({
+    await lab.#registerBroker();
+    await lab.up();
+    return lab;
+  }
+
+  /** The CA again, after `ca.down`. */
+  async caUp(): Promise<void> {
+    await this.ca.up();
+    await this.#registerBroker();
+  }
+
+  async #registerBroker(): Promise<void> {
+    const { services, policies, inventory } = this.ca.options;
+    const service = { ...this.ca.portal.service, redirect_uris: [`${this.url}/callback`] };
+    await this.ca.running.reload(() => ({
       services: new Map([...services, [SERVICE, service]]),
       policies,
       inventory,
     }));
-    await lab.up();
-    return lab;
   }
 
   get keys(): BrokerOptions['keys'] {

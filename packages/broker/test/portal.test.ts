@@ -1,4 +1,5 @@
 /** Logins by browser at the broker: the way there and back, what a cookie is worth, and what a page of others can do. */
+
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Browser, formOf, HttpLab } from './http-lab.ts';
 
@@ -188,6 +189,11 @@ describe('the portal', () => {
     ])
       expect((await browser.visit(`${lab.url}/logout`, init)).status).toBe(403);
     expect((await browser.visit(`${lab.url}/logout`)).status).toBe(404);
+    // The cookie does not come along from another site; nor may the answer take it away.
+    for (const headers of [{ origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }]) {
+      const refused = await new Browser().visit(`${lab.url}/logout`, { form: {}, headers });
+      expect([refused.status, refused.headers.getSetCookie()]).toEqual([403, []]);
+    }
     expect((await me(browser)).status).toBe(200);
   });
 
