@@ -45,6 +45,8 @@ export interface Expected {
   readonly isBehindJump: boolean;
   /** How long `hello` may take. */
   readonly patienceMs: number;
+  /** How long a gate may say nothing at all; 90 s unless given. */
+  readonly silenceMs?: number;
 }
 
 /** Why there is no session; `isBusy` where trying again may help and harms nothing. */
@@ -60,6 +62,9 @@ export class NoSession {
 
 /** After its last word ssh has so long to go by itself. */
 const LEAVE_MS = 5_000;
+/** A gate says every 10 s that it is there; ssh alone does not notice one that hangs, say on its disk. */
+const SILENCE_MS = 90_000;
+const AWAKE_MS = 500;
 
 /** Waits for `hello`. Never rejects; without a session ssh is gone. */
 export async function openGateSession(ssh: SshProcess, expected: Expected): Promise<GateSession | NoSession> {
@@ -83,7 +88,7 @@ export async function openGateSession(ssh: SshProcess, expected: Expected): Prom
     if (event.event !== 'hello') throw malformed(`it began with ${event.event}`);
     if (event.host !== expected.host) throw malformed(`it is the gate of ${event.host}`);
     if (event.grant !== expected.grant) throw malformed('it opened for another grant');
-    return new OpenSession(ssh, lines, event);
+    return new OpenSession(ssh, lines, { hello: event, silenceMs: expected.silenceMs ?? SILENCE_MS });
   } catch (error) {
     return await without(ssh, error instanceof BrokerError ? error : malformed('it failed', error), false);
   } finally {
@@ -97,12 +102,14 @@ class OpenSession implements GateSession {
   readonly end: Promise<SessionEnd>;
   readonly #ssh: SshProcess;
   readonly #lines: GateLines;
+  readonly #silenceMs: number;
   #finish: (end: SessionEnd) => void = () => undefined;
   #isOver = false;
   #reading: Promise<unknown> = Promise.resolve();
 
-  constructor(ssh: SshProcess, lines: GateLines, hello: Hello) {
-    this.hello = hello;
+  constructor(ssh: SshProcess, lines: GateLines, opened: { hello: Hello; silenceMs: number }) {
+    this.hello = opened.hello;
+    this.#silenceMs = opened.silenceMs;
     this.#ssh = ssh;
     this.#lines = lines;
     this.end = new Promise((resolve) => {
@@ -140,6 +147,10 @@ class OpenSession implements GateSession {
   async #read(): Promise<IteratorResult<GateEvent, undefined>> {
     const over = { done: true, value: undefined } as const;
     if (this.#isOver) return over;
+    let silence = setTimeout(() => {
+      // A broker that was stopped itself reads first what has come meanwhile.
+      silence = setTimeout(() => this.#giveUp(), AWAKE_MS);
+    }, this.#silenceMs);
     try {
       const line = await this.#lines.next();
       if (this.#isOver) return over;
@@ -155,7 +166,15 @@ class OpenSession implements GateSession {
       leave(this.#ssh);
       this.#over({ how: 'lost', reason: error instanceof Error ? error.message : 'it failed' });
       return over;
+    } finally {
+      clearTimeout(silence);
     }
+  }
+
+  #giveUp(): void {
+    const seconds = Math.round(this.#silenceMs / 1_000);
+    this.#over({ how: 'lost', reason: `the gate has said nothing for ${seconds} s: the host may hang` });
+    leave(this.#ssh);
   }
 
   #close(): void {

@@ -35,8 +35,8 @@ function shell(lines: readonly (string | Buffer)[], script = ''): SshProcess {
 
 const expected = { host: 'build-01', grant: GRANT, isBehindJump: false, patienceMs: 5_000 };
 
-async function open(ssh: SshProcess): Promise<GateSession> {
-  const session = await openGateSession(ssh, expected);
+async function open(ssh: SshProcess, more: { silenceMs?: number } = {}): Promise<GateSession> {
+  const session = await openGateSession(ssh, { ...expected, ...more });
   if (session instanceof NoSession) throw session.error;
   return session;
 }
@@ -102,6 +102,12 @@ describe('a session', () => {
     const session = await open(shell([hello], script));
     await take(session);
     expect(await session.end).toEqual({ how: 'lost', reason: expect.stringContaining(reason) });
+  });
+
+  test('is lost when the gate says nothing any more, though ssh is there', async () => {
+    const session = await open(shell([hello], 'exec sleep 20'), { silenceMs: 50 });
+    expect(await take(session)).toEqual([]);
+    expect(await session.end).toEqual({ how: 'lost', reason: expect.stringContaining('has said nothing') });
   });
 
   test('is left at once, whether somebody reads or not', async () => {
