@@ -18,12 +18,20 @@ import {
   type Outside,
 } from '@beacon/client';
 import { brokerAudience } from '@beacon/protocol/name';
-import { migrationState, openDatabase, readTlsFiles, verifyRecords } from '@beacon/server';
+import {
+  inStore,
+  migrationState,
+  nameOfStore,
+  openDatabase,
+  readStore,
+  readTlsFiles,
+  tlsFiles,
+  verifyRecords,
+} from '@beacon/server';
 import { type BrokerKeys, readBrokerKeys } from './broker-keys.ts';
 import { type BrokerConfiguration, readBrokerConfiguration } from './configuration.ts';
 import { type BrokerTables, migrations } from './create-broker.ts';
 import { BrokerError } from './error.ts';
-import { inStore, nameOfStore, readStore, tlsFiles } from './load.ts';
 import { readProcedures } from './procedures-configuration.ts';
 
 export interface CheckResult {

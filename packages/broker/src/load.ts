@@ -1,18 +1,10 @@
 /** Reads all that `broker.yaml` names into what `createBroker` takes. Everything is checked before anything is opened. */
 import { defaultOutside } from '@beacon/client';
-import {
-  type DatabaseOptions,
-  type Log,
-  readSecretFile,
-  ServerError,
-  storageFailure,
-  type TlsFiles,
-} from '@beacon/server';
+import { type Log, readStore } from '@beacon/server';
 import { readBrokerKeys } from './broker-keys.ts';
 import { type BrokerConfiguration, readBrokerConfiguration } from './configuration.ts';
 import type { BrokerOptions } from './create-broker.ts';
 import type { DialerOptions } from './dialer.ts';
-import { BrokerError } from './error.ts';
 import { readProcedures } from './procedures-configuration.ts';
 import { packageVersion } from './version.ts';
 
@@ -84,42 +76,4 @@ export function dialingOf({ ssh }: BrokerConfiguration): DialerOptions {
     now: () => new Date(),
     random: Math.random,
   };
-}
-
-/** Where the store is: a file, or the URL that a secret file holds. Throws BrokerError `configuration`. */
-export function readStore(store: BrokerConfiguration['store']): DatabaseOptions {
-  if (typeof store === 'string') return { file: store };
-  if ('sqlite' in store) return { file: store.sqlite };
-  const file = store.postgres_url_file;
-  try {
-    return { url: readSecretFile(file, { maxBytes: 4_096 }).toString('utf8') };
-  } catch (error) {
-    throw new BrokerError(
-      'configuration',
-      `the PostgreSQL URL cannot be read from ${file}: paste it with \`install -m 600 /dev/stdin ${file}\``,
-      { cause: error },
-    );
-  }
-}
-
-/** The TLS files that the configuration names, if it does. */
-export function tlsFiles({ listen }: Pick<BrokerConfiguration, 'listen'>): TlsFiles | undefined {
-  return listen.tls === undefined
-    ? undefined
-    : { certificateFile: listen.tls.certificate_file, keyFile: listen.tls.key_file };
-}
-
-/** How a store is called before people: by its file, or by the file that says where it is. */
-export function nameOfStore(store: BrokerConfiguration['store']): string {
-  if (typeof store === 'string') return store;
-  return 'sqlite' in store ? store.sqlite : `the database of ${store.postgres_url_file}`;
-}
-
-/** What is wrong with a store, under the name by which the person finds it. */
-export function inStore(store: BrokerConfiguration['store'], error: unknown): unknown {
-  const known = error instanceof ServerError ? error : storageFailure(error);
-  // A failure to open names the file itself.
-  if (known === undefined || (known === error && known.code !== 'store-newer')) return error;
-  const code = known.code === 'store-newer' ? known.code : 'store';
-  return new BrokerError(code, `${nameOfStore(store)}: ${known.message}`, { cause: error });
 }

@@ -2,13 +2,13 @@
  * The subcommands that run on the broker's machine, alone with its files: `broker init|serve|ready|check`. Prints the
  * product on standard output; errors are thrown, for the command line to print.
  */
-import { describeDefaults, untilReady } from '@beacon/server';
+import { describeDefaults, reloadSignal, stopSignal, untilReady } from '@beacon/server';
 import { DEFAULT_CONFIGURATION, DEFAULT_FOLDER, help, print, printJson, read, usage } from './arguments.ts';
 import { checkBroker } from './check.ts';
 import { brokerConfiguration, chosen, readBrokerConfiguration } from './configuration.ts';
 import { initBroker } from './init.ts';
 import { readableFailure } from './readable-failure.ts';
-import { reloadSignal, serveBroker, stopSignal } from './serve.ts';
+import { serveBroker } from './serve.ts';
 
 type Subcommand = (argv: readonly string[]) => Promise<number>;
 

@@ -4,10 +4,14 @@ import { dirname } from 'node:path';
 import { createPolicyEngine } from '@beacon/policy';
 import {
   createRecords,
+  inStore,
   migrationState,
+  nameOfStore,
   openDatabase,
   readSecretFile,
+  readStore,
   readTlsFiles,
+  tlsFiles,
   verifyRecords,
 } from '@beacon/server';
 import type { Tables } from './ca.ts';
@@ -17,15 +21,7 @@ import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { readCaKeys } from './keys.ts';
-import {
-  inPolicyFolder,
-  inStore,
-  nameOfStore,
-  readInventory,
-  readPolicies,
-  readStore,
-  tlsFiles,
-} from './load.ts';
+import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
 import { readServices } from './services-configuration.ts';
 import { readTrustHealth, type TrustHealth } from './trust-health.ts';
 

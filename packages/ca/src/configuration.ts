@@ -2,38 +2,31 @@
  * The CA's configuration file, `ca.yaml`: the one place where its settings stand. Secrets stand in files that it names;
  * relative paths are taken from the file's own folder. Every default is here and is printed by `beacon ca --help`.
  */
-import { dirname, resolve } from 'node:path';
 import {
-  isCredentialPath,
+  chosenListen,
+  connectionLimits,
+  daysSetting as days,
+  listenSettings,
+  metricsSetting,
+  pathSetting as path,
+  placeServerFiles,
+  placesOf,
+  providerSetting as provider,
+  publicUrlSetting,
   readConfiguration,
-  requireProtection,
-  ServerError,
-  trustProxies,
+  recordsSetting,
+  requestLimits,
+  requireListenable,
+  storeSetting,
+  urlSetting,
 } from '@beacon/server';
 import { z } from 'zod';
-import { CaError } from './error.ts';
 import { DEFAULT_RETENTION } from './retention.ts';
 
-const path = z.string().min(1);
-const url = z
-  .url({ protocol: /^https?$/, error: 'an address was expected, such as https://ca.example.org' })
-  .refine((text) => !/[?#]/.test(text) && !text.endsWith('/'), {
-    message: 'a URL without query, fragment or trailing slash',
-  });
-const LOOPBACK = /^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/;
-
-function days(count: number) {
-  return z.int().min(1).max(36_500).default(count);
-}
-
-function limit(requests: number) {
-  return z
-    .strictObject({
-      requests: z.int().min(1).max(1_000_000).default(requests).describe('how many'),
-      per_seconds: z.int().min(1).max(3_600).default(60).describe('in how many seconds'),
-    })
-    .prefault({});
-}
+const EXAMPLE = 'https://ca.example.org';
+const url = urlSetting(EXAMPLE);
+/** What the CA is called by everybody: its issuer, in tokens and proofs. */
+const publicUrl = publicUrlSetting(EXAMPLE);
 
 const FILE_OR_AGENT =
   'either file and passphrase_file, or agent: a key is in a file or in an SSH agent, never in both';
@@ -59,50 +52,10 @@ export type AuthorityKey =
   | { readonly file: string; readonly passphrase_file: string }
   | { readonly agent: string };
 
-/** What the CA is called by everybody: its issuer, in tokens and proofs. */
-const publicUrl = url
-  .refine(
-    (text) => text.startsWith('https://') || LOOPBACK.test(text),
-    'plain http is for loopback alone: use https',
-  )
-  .refine(
-    (text) => URL.parse(text)?.origin === text,
-    'a scheme and a host alone were expected, in small letters and without a path, such as https://ca.example.org',
-  );
-const port = z.int().min(0).max(65535);
-const provider = z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, 'small letters, digits and dashes were expected');
-
 export const caConfiguration = z.strictObject({
   public_url: publicUrl.describe('how everybody reaches this CA; tokens and proofs are bound to it'),
-  listen: z
-    .strictObject({
-      host: z.string().default('127.0.0.1').describe('address to listen on'),
-      port: port.default(8443).describe('port to listen on'),
-      tls: z
-        .strictObject({
-          certificate_file: path.describe('the certificate in PEM, with those between it and the root'),
-          key_file: path.describe('its private key in PEM'),
-        })
-        .optional()
-        .describe('speaks TLS; without it, only on loopback or behind trusted_proxies'),
-    })
-    .prefault({}),
-  trusted_proxies: z
-    .array(z.string())
-    .default([])
-    .describe('addresses of the TLS proxy in front; X-Forwarded-For of anybody else is ignored'),
-  store: z
-    .union([
-      path,
-      z.strictObject({ sqlite: path.describe('the SQLite file') }),
-      z.strictObject({
-        postgres_url_file: path.describe('the file that holds the URL of a PostgreSQL database'),
-      }),
-    ])
-    .default('data/ca.db')
-    .describe(
-      'the SQLite file; or `sqlite: FILE`, or `postgres_url_file: FILE` for a store of several processes',
-    ),
+  ...listenSettings(8443),
+  store: storeSetting('data/ca.db'),
   keys: z.strictObject({
     user_ca: key,
     host_ca: key,
@@ -160,29 +113,8 @@ export const caConfiguration = z.strictObject({
         .describe('the absolute end of a login, at most 8 hours'),
     })
     .prefault({}),
-  metrics: z
-    .strictObject({
-      host: z
-        .string()
-        .default('127.0.0.1')
-        .describe('address of the figures for Prometheus; keep it off the network'),
-      port: port.default(9464).describe('port of the figures'),
-    })
-    .optional()
-    .describe('where /metrics is served, apart from the API; nowhere when absent'),
-  limits: z
-    .strictObject({
-      per_address: limit(600).describe('requests of one address; an IPv6 network of 64 bits is one'),
-      per_person: limit(300).describe('requests of one person, over all their sessions'),
-      connections: z.int().min(1).max(65_535).default(1_024).describe('open connections in all'),
-      connections_per_address: z
-        .int()
-        .min(1)
-        .max(65_535)
-        .default(256)
-        .describe('open connections of one address; not counted with trusted_proxies'),
-    })
-    .prefault({}),
+  metrics: metricsSetting(9464),
+  limits: z.strictObject({ ...requestLimits(600, 300), ...connectionLimits(1_024, 256) }).prefault({}),
   retention: z
     .strictObject({
       certificates_days: days(DEFAULT_RETENTION.certificatesDays).describe(
@@ -191,10 +123,7 @@ export const caConfiguration = z.strictObject({
       sessions_days: days(DEFAULT_RETENTION.sessionsDays).describe(
         'how long a session is kept after its end',
       ),
-      records: z
-        .literal('forever')
-        .default('forever')
-        .describe('records are never pruned: the chain is whole'),
+      records: recordsSetting,
     })
     .prefault({}),
   clock_trusted_after_record: z
@@ -209,22 +138,12 @@ export const caConfiguration = z.strictObject({
 
 export type CaConfiguration = z.infer<typeof caConfiguration>;
 
-const CREDENTIALS_ALONE =
-  'no variable is expanded in a path; $CREDENTIALS_DIRECTORY/NAME alone is understood, where a secret is named';
-
 const PATHS = ['inventory', 'services', 'policy'] as const;
 
 /** The forms of what `beacon ca init` is told and writes into the file. */
 export const chosen = z.strictObject({
   'public-url': publicUrl,
-  listen: z
-    .string()
-    .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, 'HOST:PORT was expected')
-    .refine((text) => port.safeParse(Number(text.split(':').at(-1))).success, 'a port is at most 65535')
-    .refine(
-      (text) => isLoopback(text.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')),
-      'this CA speaks plain HTTP, so only loopback is taken here: beyond it, set listen.host together with trusted_proxies in ca.yaml afterwards',
-    ),
+  listen: chosenListen('this CA', 'ca.yaml'),
   'client-id': z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, "a GitHub App's client id was expected"),
   'github-web-url': url,
   'github-api-url': url,
@@ -233,22 +152,15 @@ export const chosen = z.strictObject({
 
 /**
  * Reads `file`. All paths in the answer are absolute, but those of secrets that are systemd credentials, which
- * `readSecretFile` finds. Throws ServerError `configuration` with file, line and remedy, CaError
- * `configuration` for what the form alone cannot say.
+ * `readSecretFile` finds. Throws ServerError `configuration` with file, line and remedy.
  */
 export function readCaConfiguration(file: string): CaConfiguration {
   const configuration = readConfiguration(file, caConfiguration);
-  const folder = dirname(resolve(file));
-  const at = (relative: string) => {
-    if (!relative.startsWith('$')) return resolve(folder, relative);
-    throw new CaError('configuration', `${file}: ${relative}: ${CREDENTIALS_ALONE}`);
-  };
-  const secretAt = (relative: string) => (isCredentialPath(relative) ? relative : at(relative));
+  const places = placesOf(file);
+  const { at, secretAt } = places;
   for (const name of PATHS) configuration[name] = at(configuration[name]);
-  const { keys, github, store } = configuration;
-  if (typeof store === 'string') configuration.store = at(store);
-  else if ('sqlite' in store) store.sqlite = at(store.sqlite);
-  else store.postgres_url_file = secretAt(store.postgres_url_file);
+  const { keys, github } = configuration;
+  placeServerFiles(configuration, places);
   for (const name of ['user_ca', 'host_ca', 'user_ca_next', 'host_ca_next', 'trust_status'] as const) {
     const ca = keys[name];
     if (ca === undefined) continue;
@@ -259,44 +171,11 @@ export function readCaConfiguration(file: string): CaConfiguration {
   }
   if (keys.trust_root !== undefined) keys.trust_root = at(keys.trust_root);
   if (keys.agent_socket !== undefined) keys.agent_socket = at(keys.agent_socket);
-  const { tls } = configuration.listen;
-  if (tls !== undefined) {
-    tls.certificate_file = at(tls.certificate_file);
-    tls.key_file = secretAt(tls.key_file);
-  }
   keys.token_signing = secretAt(keys.token_signing);
   if (keys.token_next !== undefined) keys.token_next = at(keys.token_next);
   for (const former of keys.token_former) former.file = at(former.file);
   keys.sealing = secretAt(keys.sealing);
   github.client_secret_file = secretAt(github.client_secret_file);
-  requireListenable(file, configuration);
+  requireListenable(file, 'this CA', configuration);
   return configuration;
-}
-
-function requireListenable(file: string, { listen, trusted_proxies: trustedProxies }: CaConfiguration): void {
-  try {
-    trustProxies(trustedProxies);
-  } catch (error) {
-    throw inFile(`${file}: trusted_proxies`, error);
-  }
-  if (listen.tls !== undefined || trustedProxies.length > 0 || isLoopback(listen.host)) return;
-  throw new CaError(
-    'configuration',
-    `${file}: listen.host: ${listen.host} is not loopback, and this CA would speak plain HTTP: name a certificate in listen.tls, or the TLS proxy in front in trusted_proxies, or listen on 127.0.0.1`,
-  );
-}
-
-function isLoopback(host: string): boolean {
-  try {
-    requireProtection({ host });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function inFile(place: string, error: unknown): unknown {
-  return error instanceof ServerError
-    ? new CaError('configuration', `${place}: ${error.message}`, { cause: error })
-    : error;
 }

@@ -2,15 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Inventory, PolicyError, type PolicyFile, parseInventory } from '@beacon/policy';
-import {
-  type DatabaseOptions,
-  type Limit,
-  type Log,
-  readSecretFile,
-  ServerError,
-  storageFailure,
-  type TlsFiles,
-} from '@beacon/server';
+import { type Limit, type Log, readSecretFile, readStore } from '@beacon/server';
 import { type CaConfiguration, readCaConfiguration } from './configuration.ts';
 import type { CaOptions } from './create-ca.ts';
 import { CaError } from './error.ts';
@@ -67,31 +59,8 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
   };
 }
 
-/** Where the store is: a file, or the URL that a secret file holds. Throws CaError `configuration`. */
-export function readStore(store: CaConfiguration['store']): DatabaseOptions {
-  if (typeof store === 'string') return { file: store };
-  if ('sqlite' in store) return { file: store.sqlite };
-  const file = store.postgres_url_file;
-  try {
-    return { url: readSecretFile(file, { maxBytes: 4_096 }).toString('utf8') };
-  } catch (error) {
-    throw new CaError(
-      'configuration',
-      `the PostgreSQL URL cannot be read from ${file}: paste it with \`install -m 600 /dev/stdin ${file}\``,
-      { cause: error },
-    );
-  }
-}
-
 function toLimit(limit: { requests: number; per_seconds: number }): Limit {
   return { requests: limit.requests, perSeconds: limit.per_seconds };
-}
-
-/** The TLS files that the configuration names, if it does. */
-export function tlsFiles({ listen }: Pick<CaConfiguration, 'listen'>): TlsFiles | undefined {
-  return listen.tls === undefined
-    ? undefined
-    : { certificateFile: listen.tls.certificate_file, keyFile: listen.tls.key_file };
 }
 
 /** Policy, inventory and services as their files are now. Throws like `loadCa`. */
@@ -144,21 +113,6 @@ function readPolicy(file: string): string {
   } catch (error) {
     throw new CaError('policy', `${file} is not UTF-8 text: save it as UTF-8`, { cause: error });
   }
-}
-
-/** How a store is called before people: by its file, or by the file that says where it is. */
-export function nameOfStore(store: CaConfiguration['store']): string {
-  if (typeof store === 'string') return store;
-  return 'sqlite' in store ? store.sqlite : `the database of ${store.postgres_url_file}`;
-}
-
-/** What is wrong with a store, under the name by which the person finds it. */
-export function inStore(store: CaConfiguration['store'], error: unknown): unknown {
-  const known = error instanceof ServerError ? error : storageFailure(error);
-  // A failure to open names the file itself.
-  if (known === undefined || (known === error && known.code !== 'store-newer')) return error;
-  const code = known.code === 'store-newer' ? known.code : 'store';
-  return new CaError(code, `${nameOfStore(store)}: ${known.message}`, { cause: error });
 }
 
 /** What is wrong with a policy file, under the path where the person finds it. */

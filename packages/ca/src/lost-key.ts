@@ -4,13 +4,12 @@
  * a root leaves it out.
  */
 import { existsSync } from 'node:fs';
-import { createRecords, migrate, openDatabase } from '@beacon/server';
+import { createRecords, migrate, openDatabase, readStore } from '@beacon/server';
 import type { Tables } from './ca.ts';
 import { type CaKeyKind, leaveSigning, readSigning } from './ca-key-store.ts';
 import { readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
-import { readStore } from './load.ts';
 
 export interface LostKey {
   readonly configurationFile: string;

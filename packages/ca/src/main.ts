@@ -3,7 +3,7 @@
  * `policy check|test`, `records verify|erase`. Prints the product on standard output; errors are thrown, for the command
  * line to print.
  */
-import { describeDefaults, untilReady } from '@beacon/server';
+import { describeDefaults, reloadSignal, stopSignal, untilReady } from '@beacon/server';
 import {
   beside,
   DEFAULT_CONFIGURATION,
@@ -22,7 +22,7 @@ import { CLIENT_ID_TO_SET } from './init-files.ts';
 import { makeTokenKeyFile, publicTokenKey } from './keys.ts';
 import { policyCheck, policyTest } from './policy-commands.ts';
 import { readableFailure } from './readable-failure.ts';
-import { reloadSignal, serveCa, stopSignal } from './serve.ts';
+import { serveCa } from './serve.ts';
 import { makeServiceKey } from './service.ts';
 import { readServices } from './services-configuration.ts';
 import { backup, recordsErase, recordsVerify, restore } from './store-commands.ts';

@@ -18,14 +18,20 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { createRecords, type Database, migrate, openDatabase, type RecordAnchor } from '@beacon/server';
+import {
+  createRecords,
+  type Database,
+  migrate,
+  openDatabase,
+  type RecordAnchor,
+  readStore,
+} from '@beacon/server';
 import { BACKUP_VERSION, type BackupTables, refuseThere, requireWhole, storeFile } from './backup.ts';
 import type { Tables, Tx } from './ca.ts';
 import { RESTORED_COUNTER } from './ca-key.ts';
 import { readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
-import { readStore } from './load.ts';
 import { readCounter, setCounter } from './store.ts';
 import { STATUS_COUNTER } from './trust-status.ts';
 

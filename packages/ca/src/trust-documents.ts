@@ -13,7 +13,7 @@ import {
   type TrustRoot,
 } from '@beacon/protocol/trust';
 import { handoverMessage, TRUST_HANDOVER_NAMESPACE } from '@beacon/protocol/trust-handover';
-import { migrationState, openDatabase, readSecretFile } from '@beacon/server';
+import { migrationState, openDatabase, readSecretFile, readStore } from '@beacon/server';
 import { formatPrivateKey, generateKey, openPrivateKey } from '@beacon/ssh/key';
 import { fingerprint, formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { formatMessageSignature, signMessage } from '@beacon/ssh/sshsig';
@@ -24,7 +24,6 @@ import { readCaConfiguration } from './configuration.ts';
 import { migrations } from './create-ca.ts';
 import { CaError } from './error.ts';
 import { authorityComment, type KeyKind, readCaKeys, readPublicKey } from './keys.ts';
-import { readStore } from './load.ts';
 import { ROOT_LIFE_MS, requireTrust } from './trust-root.ts';
 import { readLatestRoot } from './trust-store.ts';
 

@@ -88,6 +88,28 @@ export type { RefusedCaller } from './route-checks.ts';
 export { scrubDeleted } from './scrub.ts';
 export { createSealer, type Sealer } from './seal.ts';
 export { isCredentialPath, readSecretFile, type SecretFileOptions } from './secret-file.ts';
+export { reloadSignal, type ServeOptions, type Serving, serveApp, stopSignal, tlsFiles } from './serve.ts';
+export {
+  chosenListen,
+  connectionLimits,
+  daysSetting,
+  type ListenSettings,
+  listenSettings,
+  metricsSetting,
+  type Places,
+  pathSetting,
+  placeServerFiles,
+  placesOf,
+  providerSetting,
+  publicUrlSetting,
+  recordsSetting,
+  requestLimits,
+  requireListenable,
+  type StoreSetting,
+  storeSetting,
+  urlSetting,
+} from './server-configuration.ts';
+export { inStore, nameOfStore, readStore } from './store-setting.ts';
 export {
   followTlsFiles,
   type ReadTlsPair,
