@@ -64,16 +64,3 @@ function logOutRoute({ cookie }: BrokerRouteParts): Route {
     },
   });
 }
-
-export function openApiRoute(document: object): Route {
-  return definePublicRoute({
-    method: 'GET',
-    path: '/openapi.json',
-    summary: 'This document',
-    tag: 'operation',
-    access: 'public',
-    request: {},
-    responses: { 200: { description: 'OpenAPI 3.1' } },
-    handle: () => ({ status: 200, body: document }),
-  });
-}

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { ClientError, type Outside } from '@beacon/client';
 import { createRunners } from '@beacon/github';
-import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import {
   consumeProof,
   createApp,
@@ -16,6 +15,7 @@ import {
   createWriteCheck,
   type Database,
   type DatabaseOptions,
+  descriptionRoute,
   type GroupCommit,
   healthRoutes,
   type Limit,
@@ -30,12 +30,11 @@ import {
   type Records,
   type RecordTables,
   type Refusal,
-  type Route,
   recordMigrations,
 } from '@beacon/server';
 import { createAuthenticate } from './authenticate.ts';
 import type { BrokerKeys } from './broker-keys.ts';
-import { brokerRoutes, openApiRoute } from './broker-routes.ts';
+import { brokerRoutes } from './broker-routes.ts';
 import { type CaConnection, caUnavailable, connectCa } from './ca-connection.ts';
 import type { BrokerCaller } from './define-route.ts';
 import { BrokerError } from './error.ts';
@@ -192,7 +191,13 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
       ...routes.programs,
       ...routes.portal,
       ...health,
-      openApiRoute(document(options, routes.programs, health)),
+      descriptionRoute({
+        title: 'Beacon broker',
+        version: options.version,
+        server: publicUrl,
+        // What is below `/v1`; the portal's `/api` is the same behind a cookie, and changes with the portal.
+        routes: [...routes.programs, ...health],
+      }),
     ],
     authenticate: createAuthenticate({
       publicUrl,
@@ -253,16 +258,6 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
       await store.destroy();
     },
   };
-}
-
-/** What is below `/v1`; the portal's `/api` is the same behind a cookie, and changes with the portal. */
-function document(options: BrokerOptions, programs: readonly Route[], health: readonly Route[]): object {
-  return createOpenApiDocument({
-    title: 'Beacon broker',
-    version: options.version,
-    server: options.publicUrl,
-    routes: [...programs, ...health],
-  });
 }
 
 /** What an error says over the wire; the app knows its own package's. */

@@ -1,7 +1,6 @@
 /** Assembles a CA from what it needs: the whole of it, without a socket. Tests make it small, `serve` makes it for real. */
 import type { RequestListener } from 'node:http';
 import { createGitHub, type GitHubSettings } from '@beacon/github';
-import { createOpenApiDocument } from '@beacon/protocol/http/openapi';
 import {
   consumeProof,
   createApp,
@@ -12,7 +11,7 @@ import {
   createSealer,
   createWriteCheck,
   type DatabaseOptions,
-  defineRoute as definePublicRoute,
+  descriptionRoute,
   healthRoutes,
   type Limit,
   type Log,
@@ -281,25 +280,8 @@ function caRoutes(
       notes,
     ),
   ].map((route) => recordingRefusals(ca, route));
-  const document = createOpenApiDocument({
-    title: 'Beacon certificate authority',
-    version: options.version,
-    server: options.publicUrl,
-    routes,
-  });
-  return [
-    ...routes,
-    definePublicRoute({
-      method: 'GET',
-      path: '/openapi.json',
-      summary: 'This document',
-      tag: 'operation',
-      access: 'public',
-      request: {},
-      responses: { 200: { description: 'OpenAPI 3.1' } },
-      handle: () => ({ status: 200, body: document }),
-    }),
-  ];
+  const { version, publicUrl: server } = options;
+  return [...routes, descriptionRoute({ title: 'Beacon certificate authority', version, server, routes })];
 }
 
 function toProblem(error: unknown): Refusal | undefined {

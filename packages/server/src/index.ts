@@ -18,6 +18,7 @@ export {
   storageFailure,
   type Transaction,
 } from './database.ts';
+export { descriptionRoute } from './description-route.ts';
 export { kindOf, ServerError, type ServerErrorCode } from './error.ts';
 export {
   type EventStreamOptions,
