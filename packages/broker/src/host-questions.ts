@@ -43,7 +43,10 @@ export interface HostQuestionParts {
 
 const TIMEOUT_SECONDS = 20;
 
-/** An answer for each question, in their order. Throws BrokerError or ClientError when the host cannot be asked. */
+/**
+ * An answer for each question, in their order. The signal ends the session. Throws BrokerError or ClientError when the host
+ * cannot be asked.
+ */
 export async function askHost(
   parts: HostQuestionParts,
   asking: HostQuestions,
@@ -58,8 +61,12 @@ export async function askHost(
     for (const question of questions) {
       const { asked, forCa } = stepRequest({ ...question, secretNames: [] }, new Map(), randomBytes);
       const obtained = await grantOf(parts, asking, { command: forCa, signer });
-      if (connection === undefined) connection = await parts.dial({ obtained, revokedHosts, signal });
-      else await replaceCertificate(connection, ++id, obtained);
+      if (connection === undefined) {
+        connection = await parts.dial({ obtained, revokedHosts, signal });
+        // Who asked has gone, or waits no longer: a host that never answers would keep its connection.
+        if (signal.aborted) connection.kill();
+        else signal.addEventListener('abort', connection.kill.bind(connection), { once: true });
+      } else await replaceCertificate(connection, ++id, obtained);
       answers.push(await callGate(connection, { kind: 'command', id: ++id, asked }));
     }
     return answers;

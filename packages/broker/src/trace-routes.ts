@@ -3,6 +3,7 @@
  * the order of time, with what does not match (DESIGN.md section 8). Each source is asked in the caller's name; one that
  * cannot be asked is named, and nothing is concluded from its silence.
  */
+import { ProtocolError } from '@beacon/protocol';
 import { runParams } from '@beacon/protocol/http/runs';
 import { type Trace, trace as traceAnswer, traceParams } from '@beacon/protocol/http/trace';
 import { parseRecord } from '@beacon/protocol/record';
@@ -104,18 +105,25 @@ async function traceRun(
     findings.push(...joined.findings.map(({ code, text }) => ({ code, text, grant })));
   }
   const lines = [
-    ...broker.map((line) => traceLine('broker', line)),
-    ...(ca ?? []).flat().map((line) => traceLine('ca', line)),
-    ...(host ?? []).flat().map((line) => ({ ...traceLine('host', line), host: run.host })),
+    ...broker.flatMap((line) => traceLines('broker', line)),
+    ...(ca ?? []).flat().flatMap((line) => traceLines('ca', line)),
+    ...(host ?? []).flat().flatMap((line) => traceLines('host', line, { host: run.host })),
   ];
   // Of records that have the same time, those of one chain stay in their order.
   lines.sort((a, b) => (a.time === b.time ? 0 : a.time < b.time ? -1 : 1));
   return { run: run.id, grants, lines, missing, findings };
 }
 
-function traceLine(chain: Missing['chain'], line: string): Trace['lines'][number] {
-  const { seq, time, kind, grant } = parseRecord(line);
-  return { chain, seq, time: time.toISOString(), kind, ...(grant === undefined ? {} : { grant }), line };
+/** None for a line that is no record: a finding has named it, and a host must not hide the others' lines by one. */
+function traceLines(chain: Missing['chain'], line: string, more: { host?: string } = {}): Trace['lines'] {
+  try {
+    const { seq, time, kind, grant } = parseRecord(line);
+    const about = { ...more, ...(grant === undefined ? {} : { grant }) };
+    return [{ chain, seq, time: time.toISOString(), kind, ...about, line }];
+  } catch (error) {
+    if (error instanceof ProtocolError) return [];
+    throw error;
+  }
 }
 
 /** All that this broker recorded of the run, between its making and its last change. */

@@ -78,6 +78,11 @@ export class ScriptedHost {
     },
   };
 
+  /** How many sessions go on. */
+  get open(): number {
+    return this.#open.size;
+  }
+
   /** The wire is cut, at both ends. */
   cut(): void {
     for (const session of this.#open) session.kill();
