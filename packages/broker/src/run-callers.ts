@@ -14,8 +14,15 @@ export interface HeldCaller {
 export class RunCallers {
   readonly #logins = new Map<string, { caller: Caller; runs: number }>();
   readonly #runsOf = new Map<string, number>();
+  #runs = 0;
+
+  /** Of all persons. */
+  get runs(): number {
+    return this.#runs;
+  }
 
   hold(caller: Caller): HeldCaller {
+    this.#runs += 1;
     const key = keyOf(caller);
     const { person } = caller;
     this.#logins.set(key, { caller, runs: (this.#logins.get(key)?.runs ?? 0) + 1 });
@@ -26,6 +33,7 @@ export class RunCallers {
       letGo: () => {
         if (!isHeld) return;
         isHeld = false;
+        this.#runs -= 1;
         const login = this.#logins.get(key);
         if (login !== undefined && login.runs > 1) this.#logins.set(key, { ...login, runs: login.runs - 1 });
         else this.#logins.delete(key);

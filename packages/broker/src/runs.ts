@@ -8,7 +8,7 @@ import { createId } from '@beacon/protocol/id';
 import { isShared, type Log, type Records } from '@beacon/server';
 import { BrokerError } from './error.ts';
 import { HeadReports } from './head-reports.ts';
-import { RunCallers } from './run-callers.ts';
+import { type HeldCaller, RunCallers } from './run-callers.ts';
 import { RunDraft } from './run-draft.ts';
 import { createRunJournal, type RunCommit } from './run-journal.ts';
 import { renewLeases, takeCancelWishes, wishCancel } from './run-lease.ts';
@@ -111,15 +111,14 @@ export function createRuns(options: RunsOptions): Runs {
 
   function requireRoom(person: string): void {
     if (isClosed) throw new BrokerError('closed', 'the broker is stopping: try again in a moment');
-    if (workers.size < limits.inWork && callers.runsOf(person) < limits.inWorkPerPerson) return;
+    if (callers.runs < limits.inWork && callers.runsOf(person) < limits.inWorkPerPerson) return;
     throw new BrokerError('too-many-runs', 'too many runs are in work: wait until one of them has ended', {
       retryAfterMs: 5_000,
     });
   }
 
-  function work(kept: KeptRun, caller: Caller, secrets: Readonly<Record<string, string>>): RunWorker {
+  function work(kept: KeptRun, held: HeldCaller, secrets: Readonly<Record<string, string>>): RunWorker {
     const { id } = kept.run;
-    const held = callers.hold(caller);
     const made = new RunWorker({
       run: kept.run,
       version: kept.version,
@@ -214,7 +213,7 @@ export function createRuns(options: RunsOptions): Runs {
   ): Promise<StoredRun | undefined> {
     const { id } = kept.run;
     beginning.add(id);
-    const made = work(kept, caller, secrets);
+    const made = work(kept, callers.hold(caller), secrets);
     try {
       return await made.wish(kind, secrets);
     } catch (error) {
@@ -231,15 +230,20 @@ export function createRuns(options: RunsOptions): Runs {
       const run = storedRun(order, now(), random);
       const until = leaseUntil();
       beginning.add(run.id);
+      // It counts from here on: of those that come at once, not all find the same room.
+      const held = callers.hold(caller);
+      let isInWork = false;
       try {
         const known = await journal.create(run);
         if (known === undefined) {
-          work({ run, version: 1, worker, leaseUntil: until }, caller, secrets).begin();
+          work({ run, version: 1, worker, leaseUntil: until }, held, secrets).begin();
+          isInWork = true;
           return { run, isNew: true };
         }
         if (known.run.fingerprint === order.fingerprint) return { run: known.run, isNew: false };
       } finally {
         beginning.delete(run.id);
+        if (!isInWork) held.letGo();
       }
       throw new BrokerError(
         'idempotency-conflict',

@@ -373,4 +373,23 @@ describe('many runs', () => {
     await one();
     await bounded.runs.close();
   });
+
+  it.each([
+    ['one person', { inWork: 10, inWorkPerPerson: 2, outputBytes: 1_000 }],
+    ['all', { inWork: 2, inWorkPerPerson: 10, outputBytes: 1_000 }],
+  ])('are refused beyond what %s may have in work, when they come at once too', async (_, limits) => {
+    const bounded = openRuns(engine.store, { dial: host.dial, github: host.github, now, limits });
+    host.behave = () => ({ hangs: true });
+    const order = orderOf([put], { idempotencyKey: 'first' });
+    const first = await bounded.runs.create(order, ca.caller(), {});
+    const asked = Array.from({ length: 6 }, () => bounded.runs.create(orderOf([put]), ca.caller(), {}));
+    const answers = await Promise.allSettled(asked);
+    expect(answers.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    await bounded.runs.wish(first.run.id, 'cancel', ca.caller());
+    await resting(bounded.runs, first.run.id);
+    // A key that is known takes up no room.
+    expect((await bounded.runs.create(order, ca.caller(), {})).isNew).toBe(false);
+    expect((await bounded.runs.create(orderOf([put]), ca.caller(), {})).isNew).toBe(true);
+    await bounded.runs.close();
+  });
 });
