@@ -23,7 +23,12 @@ export interface OutputBound {
   readonly maxBytes: number;
   /** Written so far. */
   bytes: number;
+  entries: number;
 }
+
+/** As many entries as the bytes allow at this length of each: one of a byte costs as much as one of fifty. */
+const LEAST_ENTRY = 64;
+const LEAST_ENTRIES = 256;
 
 /** Longest text of one entry, so that what a slow reader has in hand stays small. */
 const LONGEST_TEXT = 8_192;
@@ -89,11 +94,17 @@ export class RunDraft {
     const isCut = bound.bytes <= bound.maxBytes && bound.bytes + bytes.length > bound.maxBytes;
     bound.bytes += bytes.length;
     const kept = bytes.subarray(0, room);
+    const before = this.entries.length;
     const text = kept.toString('utf8');
     if (Buffer.from(text, 'utf8').equals(kept))
       for (const piece of pieces(text)) this.#text(kind, step, piece);
     else for (const piece of chunks(kept)) this.entry(kind, { step, base64: piece.toString('base64') });
     if (isCut) this.entry('truncated', { step, max_output_bytes: bound.maxBytes });
+    bound.entries += this.entries.length - before;
+    if (isCut || bound.bytes > bound.maxBytes) return;
+    if (bound.entries < Math.max(LEAST_ENTRIES, bound.maxBytes / LEAST_ENTRY)) return;
+    bound.bytes = bound.maxBytes + 1;
+    this.entry('truncated', { reason: 'the output came in too many small pieces to be kept' });
   }
 
   #text(kind: 'stdout' | 'stderr', step: number, text: string): void {

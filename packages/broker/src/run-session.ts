@@ -43,6 +43,16 @@ export interface Listener {
   head(head: ChainHead): void;
 }
 
+/**
+ * What a gate says besides output and signs of life, at most: a start, an end, a cut, what became of the undo, of each step
+ * and of each certificate. Each of these is written down, so a host that says more would fill the disk.
+ */
+const MOST_SAID = 32;
+const MOST_SAID_OF_STEP = 8;
+
+const TOO_MUCH =
+  "what answered is no gate of ours: it says more than there is to say of these commands. The host's operator runs beacon host check there";
+
 /** ssh goes by itself after the gate's last word; then it has to. */
 const LEAVE_MS = 5_000;
 
@@ -53,6 +63,7 @@ export class RunSession {
   readonly #stepOf = new Map<number, number>();
   #lastId = 0;
   #isClosed = false;
+  #said = 0;
 
   /** `commands` are the names of the run's steps. */
   constructor(connection: RunConnection, commands: readonly string[], listener: Listener) {
@@ -75,9 +86,17 @@ export class RunSession {
   /** Reads to the end of the session, and tells. */
   async follow(): Promise<void> {
     try {
-      for await (const event of this.#connection.events) await this.#take(event);
+      for await (const event of this.#connection.events) {
+        if (this.#saysTooMuch(event)) break;
+        await this.#take(event);
+      }
     } catch {
       // How it ended says the connection.
+    }
+    if (this.#said > this.#mostSaid) {
+      this.#connection.kill();
+      this.#listener.report({ kind: 'lost', reason: TOO_MUCH });
+      return;
     }
     if (this.#isClosed) {
       const timer = setTimeout(() => this.#connection.kill(), LEAVE_MS);
@@ -88,6 +107,15 @@ export class RunSession {
     const end = await this.#connection.end;
     const reason = end.how === 'lost' ? end.reason : 'the gate has gone without its last word';
     this.#listener.report({ kind: 'lost', reason });
+  }
+
+  get #mostSaid(): number {
+    return MOST_SAID + MOST_SAID_OF_STEP * this.#commands.length;
+  }
+
+  #saysTooMuch({ event }: GateEvent): boolean {
+    if (event !== 'stdout' && event !== 'stderr' && event !== 'alive') this.#said += 1;
+    return this.#said > this.#mostSaid;
   }
 
   async #take(event: GateEvent): Promise<void> {

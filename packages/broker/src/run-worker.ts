@@ -95,7 +95,7 @@ export class RunWorker {
     this.#run = options.run;
     this.#version = options.version;
     this.#leaseUntil = options.leaseUntil;
-    this.#bound = { maxBytes: options.maxOutputBytes, bytes: 0 };
+    this.#bound = { maxBytes: options.maxOutputBytes, bytes: 0, entries: 0 };
     this.#effects = new RunEffects(
       { ...options, redaction: this.#redaction },
       this.#hands(),

@@ -4,6 +4,7 @@ import { ClientError } from '@beacon/client';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { ThrowAwayCa } from '../../../infra/lab/throw-away-ca.ts';
 import { BrokerError, type RunLogEntry } from '../src/index.ts';
+import { RunDraft } from '../src/run-draft.ts';
 import { ScriptedHost } from './scripted-host.ts';
 import {
   type Engine,
@@ -294,6 +295,20 @@ describe('the output of a run', () => {
     ]);
     expect(entries.filter(isOutput).every(({ data }) => String(data['text']).length <= 8_192)).toBe(true);
     await bounded.runs.close();
+  });
+
+  it.each([
+    ['of one byte each', Buffer.from('x')],
+    ['that are no text', Buffer.from([0xff])],
+  ])('R6: is cut where it comes in too many pieces %s, for each costs a row', async (_, piece) => {
+    host.behave = () => ({ hangs: true });
+    const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});
+    await begun('put');
+    const draft = new RunDraft(run, now(), new Map());
+    const bound = { maxBytes: 64 * 300, bytes: 0, entries: 0 };
+    for (let at = 0; at < 1_000; at += 1) draft.output(at % 2 === 0 ? 'stdout' : 'stderr', 0, piece, bound);
+    expect(draft.entries).toHaveLength(301);
+    expect(draft.entries.at(-1)).toMatchObject({ kind: 'truncated', data: { reason: expect.any(String) } });
   });
 
   it('is shown from where a watcher left it, to many at once, the slow ones too', async () => {
