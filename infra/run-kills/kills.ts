@@ -37,6 +37,8 @@ export interface KillOutcome {
 
 export const PROCEDURE = 'marks.make';
 const TRACE = '/var/tmp/marks';
+/** While this file is there, no command that leaves a mark ends. */
+export const HOLD = '/var/tmp/hold';
 const SETTLE_MS = 60_000;
 const STEPS = 3;
 
@@ -67,7 +69,7 @@ export async function layMarks(host: InitHost): Promise<Record<string, object>> 
   const entries: Record<string, object> = {};
   for (const [name, entry] of Object.entries(INVENTORY)) {
     const word = name.startsWith('mark.un') ? 'undo' : 'do';
-    const body = `echo "${word} ${name.slice(-1)} $1" >>${TRACE}; ${word === 'do' ? 'sleep 0.3; echo "marked $1"' : ':'}`;
+    const body = `echo "${word} ${name.slice(-1)} $1" >>${TRACE}; ${word === 'do' ? `sleep 0.3; while [ -e ${HOLD} ]; do sleep 0.1; done; echo "marked $1"` : ':'}`;
     const argv = [await host.command(name.replace('.', '-'), body), '{name}'];
     entries[name] = { ...entry, argv, timeout_seconds: 30, run_as: host.runsAs };
   }

@@ -101,6 +101,18 @@ export const brokerConfiguration = z.strictObject({
         ),
     })
     .prefault({}),
+  stop: z
+    .strictObject({
+      runs_seconds: z
+        .int()
+        .min(0)
+        .max(3_600)
+        .default(60)
+        .describe(
+          'how long runs in work may go on after SIGTERM before they are interrupted; TimeoutStopSec of the unit is longer by 30',
+        ),
+    })
+    .prefault({}),
   procedures: path
     .optional()
     .describe('a file or a folder of *.yaml with procedures of your own, beside those that are built in'),

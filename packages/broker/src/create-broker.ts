@@ -185,7 +185,10 @@ async function assemble(options: BrokerOptions, store: BrokerStore): Promise<Run
     consumeProof(tx, { thumbprint: 'readiness', jti: randomUUID(), expiresAt: new Date(0) }),
   );
   const notes = { ca: () => (ca.isKnown ? 'known' : 'not-reached') };
-  const health = healthRoutes({ store: () => canWrite() }, log, notes);
+  const goesOn = async (): Promise<void> => {
+    if (runs.isStopping) throw new BrokerError('stopping', 'the broker is stopping: no new runs are taken');
+  };
+  const health = healthRoutes({ store: () => canWrite(), runs: goesOn }, log, notes);
   const app = createApp<BrokerCaller>({
     routes: [
       ...routes.programs,

@@ -72,6 +72,8 @@ const kinds = {
   /** The store was written by a newer program. An exit status of its own kind, for starting again cannot help. */
   'store-newer': 'invalid',
   closed: 'unavailable',
+  /** It ends in order, and takes no new runs. */
+  stopping: 'unavailable',
   internal: 'internal',
 } as const satisfies Record<string, ProblemKind>;
 

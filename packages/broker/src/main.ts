@@ -2,7 +2,7 @@
  * The subcommands that run on the broker's machine, alone with its files: `broker init|serve|ready|check`. Prints the
  * product on standard output; errors are thrown, for the command line to print.
  */
-import { describeDefaults, reloadSignal, stopSignal, untilReady } from '@beacon/server';
+import { describeDefaults, reloadSignal, stopSignals, untilReady } from '@beacon/server';
 import { DEFAULT_CONFIGURATION, DEFAULT_FOLDER, help, print, printJson, read, usage } from './arguments.ts';
 import { checkBroker } from './check.ts';
 import { brokerConfiguration, chosen, readBrokerConfiguration } from './configuration.ts';
@@ -101,7 +101,7 @@ function requireChosen(values: Partial<Record<string, string | boolean>>): void 
 
 async function serve(argv: readonly string[]): Promise<number> {
   const values = read(argv, ['config']);
-  await serveBroker(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal(), reloadSignal);
+  await serveBroker(values['config'] ?? DEFAULT_CONFIGURATION, stopSignals(), reloadSignal);
   return 0;
 }
 

@@ -22,9 +22,10 @@ export type Move =
   | { readonly kind: 'refused'; readonly reason: string };
 
 export function advance(run: RunState, event: RunEvent): Move {
-  if (event.kind === 'restarted') {
+  if (event.kind === 'restarted' || event.kind === 'stopped') {
     if (isOver(run) || run.phase === 'interrupted') return refused('nothing was going on');
-    return interrupt(run, 'Beacon was started anew while the run was in work');
+    const what = event.kind === 'stopped' ? 'stopped' : 'started anew';
+    return interrupt(run, `Beacon was ${what} while the run was in work`);
   }
   if (isOver(run)) return refused('the run is over');
   switch (event.kind) {

@@ -149,6 +149,13 @@ export interface Runs {
   recover(): Promise<number>;
   /** Every minute: forgets what is kept no longer, interrupts what another dead process left. */
   maintain(): Promise<void>;
+  /** Whether no new ones are taken any more. */
+  readonly isStopping: boolean;
+  /**
+   * Takes no new runs from now on, and lets those in work end until `graceMs` are over or `atOnce` is aborted; then
+   * interrupts them. Answers how many were interrupted.
+   */
+  drain(graceMs: number, atOnce: AbortSignal): Promise<number>;
   /** Stops what is in work here as if the process had died, and waits until nothing is written any more. */
   close(): Promise<void>;
 }

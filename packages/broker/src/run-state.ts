@@ -88,7 +88,7 @@ export interface RunState {
   readonly after: 'end' | 'again';
 }
 
-/** What others report. All but `restarted` belong to one attempt. */
+/** What others report. All but `restarted` and `stopped` belong to one attempt. */
 export type Report =
   | { readonly kind: 'begin' }
   | { readonly kind: 'allowed' }
@@ -122,7 +122,9 @@ export type RunEvent =
   | ({ readonly attempt: number } & Report)
   | Wish
   /** The broker has started anew: whatever was going on, nobody has heard its end. */
-  | { readonly kind: 'restarted' };
+  | { readonly kind: 'restarted' }
+  /** The broker is ending in order, and waits for the run no longer. */
+  | { readonly kind: 'stopped' };
 
 /** What is to be done once the state that came with it is on the disk. */
 export type RunEffect =

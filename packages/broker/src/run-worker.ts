@@ -56,7 +56,8 @@ type Input =
     }
   | { readonly kind: 'output-ended'; readonly step: number }
   | { readonly kind: 'truncated'; readonly step: number; readonly maxOutputBytes: number }
-  | { readonly kind: 'note'; readonly text: string };
+  | { readonly kind: 'note'; readonly text: string }
+  | { readonly kind: 'interrupt' };
 
 /** What is not written down yet, before the gate is made to wait. */
 const MOST_WAITING_BYTES = 262_144;
@@ -121,6 +122,12 @@ export class RunWorker {
   /** It is this process' own for longer. */
   renewed(leaseUntil: number): void {
     if (this.#leaseUntil !== undefined) this.#leaseUntil = leaseUntil;
+  }
+
+  /** Resolves when it rests, and has written down why. */
+  interrupt(): Promise<void> {
+    this.#put({ kind: 'interrupt' });
+    return this.ended;
   }
 
   /** As if the process had died, but that nothing goes on. */
@@ -219,6 +226,9 @@ export class RunWorker {
         return;
       case 'note':
         draft.entry('note', { text: this.#redaction.text(input.text) });
+        return;
+      case 'interrupt':
+        draft.apply({ kind: 'stopped' });
     }
   }
 

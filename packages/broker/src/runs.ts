@@ -17,6 +17,7 @@ import type { Caller, RunGitHub, RunOrder, Runs, StoredRun } from './run-order.t
 import { DEFAULT_RUN_RETENTION, pruneRuns, type RunRetention } from './run-retention.ts';
 import type { Dial } from './run-session.ts';
 import { isOver, newRun, type StepPlan, type Wish } from './run-state.ts';
+import { RunStopping } from './run-stopping.ts';
 import { RunWorker } from './run-worker.ts';
 import { type KeptRun, listRuns, type RunDatabase, readRun, runsInWork } from './store.ts';
 
@@ -63,6 +64,7 @@ export function createRuns(options: RunsOptions): Runs {
   const workers = new Map<string, RunWorker>();
   /** Written down, or about to be, and not in work yet. */
   const beginning = new Set<string>();
+  const stopping = new RunStopping({ workers, beginning, now });
   const callers = new RunCallers();
   const heads = new HeadReports({ store, records, log });
   const worker = createId(now().getTime());
@@ -110,6 +112,7 @@ export function createRuns(options: RunsOptions): Runs {
   }
 
   function requireRoom(person: string): void {
+    stopping.requireGoingOn();
     if (isClosed) throw new BrokerError('closed', 'the broker is stopping: try again in a moment');
     if (callers.runs < limits.inWork && callers.runsOf(person) < limits.inWorkPerPerson) return;
     throw new BrokerError('too-many-runs', 'too many runs are in work: wait until one of them has ended', {
@@ -260,6 +263,10 @@ export function createRuns(options: RunsOptions): Runs {
       await interruptOrphans();
       await pruneRuns(commit, now(), retention);
     },
+    get isStopping() {
+      return stopping.isStopping;
+    },
+    drain: (graceMs, atOnce) => stopping.drain(graceMs, atOnce),
     async close() {
       isClosed = true;
       for (const timer of timers) clearInterval(timer);

@@ -1,9 +1,9 @@
 /**
- * `beacon broker serve`: loads, takes up what a dead process left, listens, and stops in order on SIGTERM or SIGINT: first
- * the streams end, then what has begun is answered, then runs in work are left as they are written down. Logs are JSON
- * lines on standard error.
+ * `beacon broker serve`: loads, takes up what a dead process left, listens, and stops in order on SIGTERM or SIGINT: no new
+ * runs are taken, those in work may end for a while and are interrupted then; then the streams end, and what has begun is
+ * answered. A second signal ends the waiting. Logs are JSON lines on standard error.
  */
-import { createLog, inStore, type Log, type Serving, serveApp } from '@beacon/server';
+import { createLog, inStore, type Log, type Serving, type StopSignals, serveApp } from '@beacon/server';
 import type { BrokerConfiguration } from './configuration.ts';
 import { createBroker, type RunningBroker } from './create-broker.ts';
 import { createDialer } from './dialer.ts';
@@ -18,7 +18,7 @@ const MAINTENANCE_EVERY_MS = 60_000;
  */
 export async function serveBroker(
   file: string,
-  stopped: Promise<void>,
+  stop: StopSignals,
   onReload: (reload: () => void) => void = () => undefined,
 ): Promise<void> {
   const log = createLog({ name: 'beacon-broker', level: 'info', destination: process.stderr });
@@ -44,12 +44,16 @@ export async function serveBroker(
     const { app, metrics } = running;
     serving = await serveApp({ app, metrics, log, configuration });
     log.info({ url: serving.url, public_url: configuration.public_url, ca: configuration.ca.url }, 'serving');
-    await stopped;
-    log.info('stopping');
+    await stop.first;
+    const { runs_seconds: seconds } = configuration.stop;
+    log.info({ seconds }, 'stopping: no new runs are taken');
+    const late = await running.runs.drain(seconds * 1000, stop.second);
+    if (late > 0) log.warn({ runs: late }, 'runs were in work when the broker ended: they are interrupted');
   } finally {
     clearInterval(maintenance);
     running.stopWatching();
-    await serving?.close();
+    stop.second.addEventListener('abort', () => void serving?.close(0));
+    await serving?.close(stop.second.aborted ? 0 : undefined);
     await running.close();
     await dialer.close();
   }

@@ -238,6 +238,18 @@ describe('runs over HTTP', () => {
     await lab.up();
   });
 
+  it('is refused with the time to wait when the broker is stopping, which /readyz says too', async () => {
+    await lab.broker.runs.drain(0, new AbortController().signal);
+    const refused = await lab.run(lin, 'late');
+    expect([refused.status, refused.body['code'], refused.headers.get('retry-after')]).toEqual([
+      ...[503, 'stopping', '5'],
+    ]);
+    const { status, text } = await lab.send('GET', '/readyz');
+    expect([status, JSON.parse(text).checks]).toEqual([503, { store: 'ok', runs: 'failing' }]);
+    await lab.down();
+    await lab.up();
+  });
+
   it('W4: every answer carries strict headers, refusals too', async () => {
     const answers = [
       await lab.send('GET', '/'),

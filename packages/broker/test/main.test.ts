@@ -45,6 +45,14 @@ describe('a broker on its machine', () => {
     await ca.running.reload(() => ({ services: readServices(services), policies, inventory }));
   }
 
+  it('is waited for by its unit for longer than it waits for runs', () => {
+    const { stop } = readBrokerConfiguration(file);
+    const unit = join(import.meta.dirname, '../../../infra/systemd/beacon-broker.service');
+    expect(/^TimeoutStopSec=(\d+)$/m.exec(readFileSync(unit, 'utf8'))?.[1]).toBe(
+      String(stop.runs_seconds + 30),
+    );
+  });
+
   const failing = async () => (await checkBroker(file)).filter(({ ok }) => !ok);
 
   it('makes a folder whose secrets are its own, and leaves nothing else', () => {

@@ -30,6 +30,7 @@ function eventsOf(run: RunState): RunEvent[] {
   const steps = run.steps.map((_, step) => step);
   return [
     { kind: 'restarted' },
+    { kind: 'stopped' },
     ...(['cancel', 'look', 'resume', 'undo'] as const).map((kind) => ({ kind })),
     ...(['begin', 'allowed', 'prepared', 'certified', 'connected', 'replaced'] as const).map((kind) => ({
       attempt,
@@ -117,9 +118,10 @@ describe.each(PLANS)('a run of steps: %s', (_, plan) => {
     none(states, (run) => !ending.has(JSON.stringify(run)));
   });
 
-  it('R8: is interrupted by a restart wherever it is, and does nothing by itself then', () => {
+  it('R8: is interrupted by a restart or a stop wherever it is, and does nothing by itself then', () => {
     const restarts = visits.filter(
-      ({ run, event }) => event.kind === 'restarted' && !isOver(run) && run.phase !== 'interrupted',
+      ({ run, event }) =>
+        ['restarted', 'stopped'].includes(event.kind) && !isOver(run) && run.phase !== 'interrupted',
     );
     expect(restarts.length).toBeGreaterThan(0);
     none(
@@ -253,7 +255,7 @@ describe('the ways that people see', () => {
     events: readonly (
       | RunEvent
       | Exclude<RunEvent, { kind: 'found' }>['kind']
-      | readonly ['undone', number]
+      | readonly ['undone' | 'left', number]
     )[],
   ): { run: RunState; done: string[] } {
     let run = first;

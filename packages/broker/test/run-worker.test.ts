@@ -214,7 +214,9 @@ describe('a run', () => {
   it('gives up an undo that hangs when the person cancels it, names what it leaves, and still asks GitHub', async () => {
     host.behave = (command) => ({ hangs: command === 'look' || command === 'undo-put' });
     host.undoes = false;
-    const order = orderOf([put, configure, { command: 'look' }], { github: provision.github });
+    const order = orderOf([put, configure, { command: 'look' }], {
+      github: { scope: 'o/r', runner: 'runner-1' },
+    });
     const { run } = await engine.runs.create(order, ca.caller(), {});
     await begun('look');
     host.cut();
@@ -372,6 +374,28 @@ describe('many runs', () => {
     const ended = await Promise.all(made.map(({ run }) => resting(engine.runs, run.id)));
     expect(new Set(ended.map(({ state }) => state.phase))).toEqual(new Set(['succeeded']));
     expect(host.started).toHaveLength(40);
+  });
+
+  it('may end when the broker stops, which takes no new ones; what has not ended is written down as interrupted', async () => {
+    const signal = new AbortController();
+    host.behave = (command) => ({ hangs: command === 'put' });
+    const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});
+    await begun('put');
+    const drained = engine.runs.drain(60_000, signal.signal);
+    expect(engine.runs.isStopping).toBe(true);
+    await expect(engine.runs.create(orderOf([put]), ca.caller(), {})).rejects.toMatchObject({
+      code: 'stopping',
+      retryAfterMs: expect.any(Number),
+    });
+    expect((await engine.runs.get(run.id))?.state.phase).toBe('running');
+    signal.abort();
+    expect(await drained).toBe(1);
+    expect((await engine.runs.get(run.id))?.state).toMatchObject({
+      phase: 'interrupted',
+      end: { reason: 'Beacon was stopped while the run was in work' },
+    });
+    expect(host.inForce).toEqual([]);
+    await expect(engine.runs.wish(run.id, 'undo', ca.caller())).rejects.toMatchObject({ code: 'stopping' });
   });
 
   it('are refused beyond what one person may have in work', async () => {

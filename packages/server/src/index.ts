@@ -89,7 +89,16 @@ export type { RefusedCaller } from './route-checks.ts';
 export { scrubDeleted } from './scrub.ts';
 export { createSealer, type Sealer } from './seal.ts';
 export { isCredentialPath, readSecretFile, type SecretFileOptions } from './secret-file.ts';
-export { reloadSignal, type ServeOptions, type Serving, serveApp, stopSignal, tlsFiles } from './serve.ts';
+export {
+  reloadSignal,
+  type ServeOptions,
+  type Serving,
+  type StopSignals,
+  serveApp,
+  stopSignal,
+  stopSignals,
+  tlsFiles,
+} from './serve.ts';
 export {
   chosenListen,
   connectionLimits,

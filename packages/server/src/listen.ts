@@ -39,7 +39,7 @@ export interface Listening {
   readonly port: number;
   /** Connections from now on see this pair; those that are open go on. Throws what node says of a pair that does not fit. */
   replaceTls(pair: TlsPair): void;
-  /** Takes no more connections, lets what has begun end within `graceMs` (default 10,000), then cuts the rest. */
+  /** Takes no more connections, lets what has begun end within `graceMs` (default 10,000), then cuts the rest; 0 cuts at once, also later. */
   close(graceMs?: number): Promise<void>;
 }
 
@@ -79,6 +79,7 @@ export async function listen(app: RequestListener, options: ListenOptions): Prom
     },
     close(graceMs = 10_000) {
       closing = true;
+      if (closed !== undefined && graceMs === 0) server.closeAllConnections();
       closed ??= stop(server, graceMs);
       return closed;
     },

@@ -30,8 +30,8 @@ export interface Serving {
   readonly url: string;
   /** Looks at the TLS files at once. */
   lookAtTls(): void;
-  /** Takes no more connections, and lets what has begun end. */
-  close(): Promise<void>;
+  /** Takes no more connections, and lets what has begun end within `graceMs` (default 10,000); 0 cuts at once, also later. */
+  close(graceMs?: number): Promise<void>;
 }
 
 /** Throws what `listen` and `readTlsFiles` throw; nothing is left open then. */
@@ -51,9 +51,9 @@ export async function serveApp({ app, metrics, log, configuration }: ServeOption
   const serving: Serving = {
     url: listening.url,
     lookAtTls: () => following?.look(),
-    async close() {
+    async close(graceMs) {
       following?.stop();
-      for (const one of open) await one.close();
+      await Promise.all(open.map((one) => one.close(graceMs)));
     },
   };
   try {
@@ -127,6 +127,20 @@ export function stopSignal(): Promise<void> {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
   });
+}
+
+/** Who says that a program is to stop, and once more that it is to wait for nothing. */
+export interface StopSignals {
+  readonly first: Promise<void>;
+  readonly second: AbortSignal;
+}
+
+/** The first and the second SIGTERM or SIGINT; a third ends the process where it is. */
+export function stopSignals(): StopSignals {
+  const first = stopSignal();
+  const second = new AbortController();
+  void first.then(stopSignal).then(() => second.abort());
+  return { first, second: second.signal };
 }
 
 /** Calls `reload` at each SIGHUP. */
