@@ -13,9 +13,6 @@ import { offerMore, permitRunners, runnerInventory, runnerWords } from './runner
 import { Stage } from './stage.ts';
 import { makeRootKey, publishRoot, succeed } from './trust-ceremony.ts';
 
-/** One person does here in a minute what many do elsewhere. */
-const LIMITS = 'limits: { per_address: { requests: 100000 }, per_person: { requests: 100000 } }\n';
-
 export interface RunnerStageOptions {
   readonly say?: (text: string) => void;
   readonly host?: string;
@@ -65,7 +62,6 @@ export class RunnerStage {
           permitCommands(caFolder, Object.keys(commands));
           await makeRootKey(caFolder, opened);
           broker = await DemoBroker.make(opened, caFolder);
-          for (const file of [opened.caConfiguration, broker.configuration]) appendFileSync(file, LIMITS);
           await options.prepare?.(caFolder, opened);
         },
       });

@@ -2,7 +2,6 @@
  * What a run is measured on: stand-in, a real CA, a broker in a process of its own and one whole lab host, made as operators
  * make them, with limits that a bench does not meet; and a person's program that asks the broker for runs.
  */
-import { appendFileSync } from 'node:fs';
 import type { BrokerApi, CaApi, RunEvent } from '@beacon/client';
 import { formatPublicKeyLine, type PublicKey } from '@beacon/ssh';
 import { brokerApiOf } from '../../demo/broker-stage.ts';
@@ -25,9 +24,6 @@ const COMMANDS = {
 };
 const ALL = { ...COMMANDS, ...Object.fromEntries(NOTHINGS.map((name) => [name, NOTHING])) };
 const STAMPS = `n=0; while [ $n -lt ${WATCHED_SECONDS * 10} ]; do date +%s%N; sleep 0.1; n=$((n + 1)); done`;
-const MANY = '{ requests: 1000000 }';
-const CA_LIMITS = `limits: { per_address: ${MANY}, per_person: ${MANY} }\n`;
-const BROKER_LIMITS = `limits: { per_address: ${MANY}, per_person: ${MANY}, watchers_per_person: 1000 }\n`;
 
 export class Scene {
   readonly stage: RunnerStage;
@@ -72,11 +68,6 @@ export class Scene {
         printf '%s\\n' '${formatPublicKeyLine(plain)}' >~plain/.ssh/authorized_keys
         echo 'plain ALL=(root) NOPASSWD: /usr/bin/systemd-run' >/etc/sudoers.d/plain
       `);
-      appendFileSync(stage.stage.caConfiguration, CA_LIMITS);
-      await stage.stage.restart();
-      appendFileSync(stage.broker.configuration, BROKER_LIMITS);
-      await stage.broker.kill();
-      await stage.broker.serve();
       const broker = await brokerApiOf(stage.broker, 'lin');
       return new Scene(
         stage,

@@ -5,7 +5,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,6 +31,7 @@ import { createSigner, type Signer } from '@beacon/ssh/signature';
 import { signMessage } from '@beacon/ssh/sshsig';
 import { exportJWK, generateKeyPair } from 'jose';
 import { approveLogin } from '../../../infra/demo/approve-login.ts';
+import { freePort } from '../../../infra/demo/free-port.ts';
 import type { Tables } from '../src/ca.ts';
 import { type CaOptions, createCa, type RunningCa } from '../src/create-ca.ts';
 import type { CaKeys } from '../src/keys.ts';
@@ -65,6 +65,9 @@ export const inventory = parseInventory({
     'disk.wipe': { params: {} },
   },
 });
+
+/** One person and one address do here in a minute what many do elsewhere: nothing may meet a limit by being quick. */
+const WIDE = { requests: 1_000_000, perSeconds: 60 };
 
 export const policyText = `
 @id("administrators")
@@ -272,6 +275,7 @@ export class SmallCa {
       policies,
       inventory: this.#given.inventory ?? inventory,
       sessionMaxHours: this.#given.sessionMaxHours ?? 8,
+      limits: { perAddress: WIDE, perPerson: WIDE },
       now: this.clock.now,
       log: createLog({
         name: 'ca',
@@ -284,9 +288,9 @@ export class SmallCa {
 
   async up(change: Partial<CaOptions> = {}): Promise<void> {
     const server = createServer((request, response) => this.running.app(request, response));
-    const port = this.url === '' ? 0 : Number(new URL(this.url).port);
+    if (this.url === '') this.url = `http://127.0.0.1:${await freePort()}`;
+    const port = Number(new URL(this.url).port);
     await new Promise<void>((resolve) => server.listen({ port, host: '127.0.0.1', backlog: 4096 }, resolve));
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     this.#server = server;
     this.options = { ...this.caOptions(), ...change };
     try {
