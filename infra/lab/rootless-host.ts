@@ -16,12 +16,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatHostIdentity } from '@beacon/protocol/trust';
 import { bundleGate, compileGate } from '../../scripts/bundle-gate.ts';
+import { freePort } from '../demo/free-port.ts';
 import type { GateTarget, ManagedHost } from './managed-host.ts';
 import { runProgram } from './system-command.ts';
 import { lineOf, type PublishOptions, ThrowAwayCa } from './throw-away-ca.ts';
@@ -183,12 +183,4 @@ AllowUsers ${this.login}
     chmodSync(file, mode);
     return file;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

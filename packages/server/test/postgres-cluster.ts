@@ -63,7 +63,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       let said = '';
       started.stderr?.setEncoding('utf8').on('data', (text: string) => {
         said = (said + text).slice(-4_000);
-        if (text.includes('ready to accept connections')) resolve();
+        if (said.includes('ready to accept connections')) resolve();
       });
       started.on('error', reject);
       started.on('exit', () => reject(new Error(`PostgreSQL ended: ${said}`)));
