@@ -17,7 +17,7 @@ beforeEach(async () => {
   token = standin.state.mintToken({ clientId: 'Iv1', person: 1 }).token;
   connection = createConnection({
     apiUrl: standin.url,
-    timeoutMs: 2000,
+    timeoutMs: 20_000,
     retryWaitMs: 5,
     pace: 'none',
     fetch: globalThis.fetch,

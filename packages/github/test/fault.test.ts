@@ -65,14 +65,12 @@ describe.each(calls)('%s when %s fails', (name, path, call) => {
     const token = world.mint();
     world.standin.state.fault({ path, effect });
     const slow = ['hang', 'hang-in-body', 'endless'].includes(effect.kind);
-    const github = world.connect({ timeoutMs: slow ? 300 : 5000 });
+    const github = slow ? world.connect({ timeoutMs: 300 }) : world.github;
     if (name === 'deleteToken' && (fault === 'truncated JSON' || effect.kind === 'cut')) return; // no body to cut
     if (name === 'deleteToken' && effect.kind === 'hang-in-body') return;
     if (name === 'deleteToken' && 'status' in effect && effect.status === 204) return; // that is what it waits for
-    const started = performance.now();
     const failure = await failureOf(call(github, token));
     expect(codes).toContain(failure.code);
-    expect(performance.now() - started).toBeLessThan(3000);
     expectNoSecret(failure);
   });
 
@@ -138,30 +136,33 @@ describe('waiting', () => {
     world.standin.state.fault({ path: '/user', effect });
     const failure = await failureOf(world.github.readIdentity(world.mint()));
     expect(failure.code).toBe('rate-limited');
-    expect(Math.abs((failure.retryAfterMs ?? 0) - expected)).toBeLessThan(2000);
+    if (effect.kind !== 'primary-limit') return void expect(failure.retryAfterMs).toBe(expected);
+    // A time of day is told, in whole seconds, and some have passed since.
+    expect(failure.retryAfterMs).toBeGreaterThan(expected - 60_000);
+    expect(failure.retryAfterMs).toBeLessThanOrEqual(expected + 1_000);
   });
 
   it('Q2: a hundred calls to a GitHub that hangs all end at the deadline', async () => {
     world.standin.state.fault({ path: '*', effect: { kind: 'hang' } });
     const github = world.connect({ timeoutMs: 500 });
-    const started = performance.now();
     const failures = await Promise.all(
       Array.from({ length: 100 }, () => failureOf(github.readMemberships(world.mint(), named))),
     );
     expect(new Set(failures.map(({ code }) => code))).toEqual(new Set(['unavailable']));
-    expect(performance.now() - started).toBeLessThan(2500);
-  });
+    // One after another they take 50 s.
+  }, 30_000);
 
   it('Q2: many calls with one token that hang do not hold up another call', async () => {
     const { state } = world.standin;
     const [slow, quick] = [world.mint(), world.mint()];
+    const github = world.connect({ timeoutMs: 5_000 });
     state.fault({ path: '/applications/*', effect: { kind: 'hang' }, times: 1 });
-    const hanging = failureOf(world.github.checkToken(slow));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const started = performance.now();
-    await world.github.checkToken(quick);
-    expect(performance.now() - started).toBeLessThan(1000);
+    const order: string[] = [];
+    const hanging = failureOf(github.checkToken(slow)).finally(() => order.push('slow'));
+    while (state.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await github.checkToken(quick).then(() => order.push('quick'));
     expect((await hanging).code).toBe('unavailable');
+    expect(order).toEqual(['quick', 'slow']);
   });
 });
 

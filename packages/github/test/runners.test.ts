@@ -47,7 +47,7 @@ beforeEach(async () => {
 afterEach(() => standin.close());
 
 const connect = (changes: Partial<RunnersSettings> = {}): Runners =>
-  createRunners({ apiUrl: standin.url, webUrl: standin.url, timeoutMs: 2000, retryWaitMs: 5, ...changes });
+  createRunners({ apiUrl: standin.url, webUrl: standin.url, timeoutMs: 20_000, retryWaitMs: 5, ...changes });
 const mint = (person = MONA) => standin.state.mintToken({ clientId: APP, person }).token;
 const add = (name: string, organization = false): Runner =>
   standin.state.runners.register(
@@ -361,7 +361,7 @@ describe.each(calls)('%s', (name, path, call) => {
     const token = mint();
     standin.state.fault({ path, effect });
     const slow = ['hang', 'delay'].includes(effect.kind);
-    const asked = call(connect({ timeoutMs: slow ? 60 : 3000 }), token);
+    const asked = call(connect({ timeoutMs: slow ? 60 : 20_000 }), token);
     if (name === 'remove' && fault === '422') {
       expect(await asked).toBe('busy');
       return;

@@ -41,7 +41,7 @@ export async function makeWorld(kind: AppKind = 'github-app'): Promise<World> {
       clientId: app.clientId,
       clientSecret: () => app.clientSecret,
       provider: 'github',
-      timeoutMs: 2000,
+      timeoutMs: 20_000,
       retryWaitMs: 5,
       ...changes,
     });
