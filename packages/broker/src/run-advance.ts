@@ -24,8 +24,12 @@ export type Move =
 export function advance(run: RunState, event: RunEvent): Move {
   if (event.kind === 'restarted' || event.kind === 'stopped') {
     if (isOver(run) || run.phase === 'interrupted') return refused('nothing was going on');
-    const what = event.kind === 'stopped' ? 'stopped' : 'started anew';
-    return interrupt(run, `Beacon was ${what} while the run was in work`);
+    return interrupt(
+      run,
+      event.kind === 'stopped'
+        ? 'Beacon was stopped while the run was in work'
+        : 'Beacon let go of the run while it was in work: it was started anew, or could not write down what happened',
+    );
   }
   if (isOver(run)) return refused('the run is over');
   switch (event.kind) {

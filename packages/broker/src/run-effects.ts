@@ -102,10 +102,10 @@ export class RunEffects {
       const report = await this.#do(effect, attempt, signal);
       if (report !== undefined) tell(report);
     } catch (error) {
-      const { kind, reason, isDefect } = runFailure(error);
-      if (isDefect) this.#hands.defect(error, effect.do);
       // Nobody waits for it any more, and what the run waits for now is something else.
       if (signal.aborted) return;
+      const { kind, reason, isDefect } = runFailure(error);
+      if (isDefect) this.#hands.defect(error, effect.do);
       // What could not be sent is a session that is lost, and that is told by who reads it.
       if (effect.do !== 'send' && effect.do !== 'end' && effect.do !== 'cancel') tell({ kind, reason });
     }
@@ -146,7 +146,7 @@ export class RunEffects {
         this.#session = undefined;
         return undefined;
       case 'remove':
-        await this.#withToken((token) => this.#options.github.remove(this.#hands.run, token));
+        await this.#remove(signal);
         return { kind: 'removed' };
       case 'look':
         return { kind: 'found', outcomes: await lookAtHost(this.#calls(attempt, signal)) };
@@ -178,6 +178,15 @@ export class RunEffects {
     this.#secrets.prepare(prepared.secrets);
     if (prepared.runnerId !== undefined) await this.#hands.keepRunner(prepared.runnerId);
     return { kind: 'prepared' };
+  }
+
+  /** Whoever has taken up the run meanwhile may have made another runner of that name. */
+  #remove(signal: AbortSignal): Promise<void> {
+    const { github } = this.#options;
+    return this.#withToken((token) => {
+      if (!this.#hands.isHeld()) throw new BrokerError('closed', 'another process has taken up this run');
+      return github.remove(this.#hands.run, token, signal);
+    });
   }
 
   async #certify(from: number, to: number, attempt: number, signal: AbortSignal): Promise<Report> {

@@ -63,7 +63,7 @@ export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
           return place.awaitOnline();
       }
     },
-    remove: (run, token) => at(run, token).removeIntended(),
+    remove: (run, token, signal) => at(run, token, signal).removeIntended(),
   };
 }
 

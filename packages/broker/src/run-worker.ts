@@ -61,6 +61,8 @@ type Input =
 
 /** What is not written down yet, before the gate is made to wait. */
 const MOST_WAITING_BYTES = 262_144;
+/** What the smallest of it takes, about. */
+const INPUT_BYTES = 256;
 
 /** In which phase somebody still wants the answer. */
 const PHASE_OF: Readonly<Record<string, RunPhase>> = {
@@ -349,5 +351,5 @@ function isWanted({ effect, attempt }: AttemptedEffect, state: RunState): boolea
 }
 
 function sizeOf(input: Input): number {
-  return input.kind === 'output' ? input.bytes.length : 0;
+  return INPUT_BYTES + (input.kind === 'output' ? input.bytes.length : 0);
 }

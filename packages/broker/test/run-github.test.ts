@@ -269,11 +269,26 @@ describe('coming online', () => {
 });
 
 describe('taking back', () => {
+  const live = new AbortController().signal;
+
+  it('stops when somebody else has the run: another runner may have the name by then', async () => {
+    const end = await makeBusy(add());
+    const left = new AbortController();
+    whileWaiting = () => {
+      left.abort();
+      end();
+    };
+    await expect(connect().remove(stored(), token, left.signal)).rejects.toMatchObject({
+      name: 'AbortError',
+    });
+    expect(standin.state.requests.filter((line) => line.startsWith('DELETE'))).toHaveLength(1);
+  });
+
   it('finds by its name what nobody heard of, deletes it, and is content where nothing is', async () => {
     const there = add();
-    await connect().remove(stored(), token);
+    await connect().remove(stored(), token, live);
     expect(isThere(there)).toBe(false);
-    await connect().remove(stored(), token);
+    await connect().remove(stored(), token, live);
   });
 
   it('finds what GitHub lists only at the second look', async () => {
@@ -281,7 +296,7 @@ describe('taking back', () => {
       whileWaiting = () => undefined;
       add();
     };
-    await connect().remove(stored(), token);
+    await connect().remove(stored(), token, live);
     expect(standin.state.runners.inScope(SITE)).toEqual([]);
     expect(standin.state.requests.filter((line) => line.startsWith('DELETE'))).toHaveLength(1);
   });
@@ -290,12 +305,12 @@ describe('taking back', () => {
     const there = add();
     const end = await makeBusy(there);
     whileWaiting = (ms) => void (ms > 3_000 && end());
-    await connect().remove(stored(), token);
+    await connect().remove(stored(), token, live);
     expect(isThere(there)).toBe(false);
     const other = add();
     await makeBusy(other);
     whileWaiting = () => undefined;
-    await expect(connect().remove(stored(), token)).rejects.toMatchObject({
+    await expect(connect().remove(stored(), token, live)).rejects.toMatchObject({
       code: 'github-busy',
       message: expect.stringMatching(
         /It was left there\. When its job has ended, delete it: acme\/site, Settings/,

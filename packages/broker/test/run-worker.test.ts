@@ -313,6 +313,29 @@ describe('the output of a run', () => {
     expect(draft.entries.at(-1)).toMatchObject({ kind: 'truncated', data: { reason: expect.any(String) } });
   });
 
+  it('R6: is not taken from a host faster than it is written down, however small the pieces', async () => {
+    const resumed = Promise.withResolvers<void>();
+    let isStuck = false;
+    const write: Engine['commit']['write'] = async (unit) => {
+      if (isStuck) await resumed.promise;
+      return engine.commit.write(unit);
+    };
+    const commit = { ...engine.commit, latest: undefined, write };
+    const slow = openRuns(engine.store, { dial: host.dial, github: host.github, now, commit });
+    host.behave = () => {
+      isStuck = true;
+      return { output: Array.from({ length: 20_000 }, () => '') };
+    };
+    const { run } = await slow.runs.create(orderOf([put]), ca.caller(), {});
+    await begun('put');
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(host.unread).toBeGreaterThan(18_000);
+    isStuck = false;
+    resumed.resolve();
+    expect((await resting(slow.runs, run.id)).state.phase).toBe('succeeded');
+    await slow.runs.close();
+  });
+
   it('is shown from where a watcher left it, to many at once, the slow ones too', async () => {
     host.behave = () => ({ output: Array.from({ length: 400 }, (_, at) => `${at} ${'x'.repeat(8_000)}\n`) });
     const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});

@@ -83,6 +83,11 @@ export class ScriptedHost {
     return this.#open.size;
   }
 
+  /** What its gates have said and nobody has read. */
+  get unread(): number {
+    return [...this.#open].reduce((sum, { unread }) => sum + unread, 0);
+  }
+
   /** The wire is cut, at both ends. */
   cut(): void {
     for (const session of this.#open) session.kill();
@@ -132,6 +137,10 @@ class ScriptedSession implements RunConnection {
       this.#finish = resolve;
     });
     this.events = { [Symbol.asyncIterator]: () => ({ next: () => this.#next() }) };
+  }
+
+  get unread(): number {
+    return this.#out.length;
   }
 
   async send(request: GateRequest): Promise<void> {
