@@ -25,6 +25,13 @@ export function trustProxies(proxies: readonly string[]): PeerAddress {
         `${JSON.stringify(proxy)} is not an address or a network: write it like 10.0.0.7 or 10.0.0.0/8`,
       );
     }
+    // Whoever comes could then name any address as their own, and policies and limits look at it.
+    if (length === 0) {
+      throw new ServerError(
+        'configuration',
+        `${JSON.stringify(proxy)} is everybody: name the proxy in front alone`,
+      );
+    }
     trusted.addSubnet(address, length, version === 4 ? 'ipv4' : 'ipv6');
   }
   const isTrusted = (address: string): boolean => {
