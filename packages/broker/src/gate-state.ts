@@ -60,6 +60,7 @@ export function withGateState(
 function outcomeOf({ state, hasSucceeded }: GateCommand): StepOutcome {
   switch (state) {
     case 'running':
+    case 'unsettled':
     case 'undoing':
       return 'started';
     case 'ended':

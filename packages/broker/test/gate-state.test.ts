@@ -17,6 +17,7 @@ describe('the answer to gate.state', () => {
   it.each([
     ['running', {}, 'started'],
     ['undoing', {}, 'started'],
+    ['unsettled', { why: 'ended', code: 0 }, 'started'],
     ['ended', { why: 'ended', code: 0 }, 'succeeded'],
     ['ended', { why: 'ended', code: 3 }, 'failed'],
     ['ended', { why: 'timeout', code: 0 }, 'failed'],

@@ -9,6 +9,7 @@ import type { Invocation } from '@beacon/protocol/gate-request';
 import { isId } from '@beacon/protocol/id';
 import type { Json } from '@beacon/protocol/strict-json';
 import { GateError } from './error.ts';
+import type { Gate } from './gate.ts';
 import type { Records } from './records.ts';
 
 export type BuiltInCommand = (typeof BUILT_IN_COMMANDS)[number];
@@ -33,14 +34,22 @@ export function builtInGrant({ params, secrets }: Invocation): string {
 }
 
 /** The lines of the answer. */
-export function* answerBuiltIn(command: BuiltInCommand, records: Records, grant: string): Generator<string> {
+export function* answerBuiltIn(
+  command: BuiltInCommand,
+  { records, journal }: Pick<Gate, 'records' | 'journal'>,
+  grant: string,
+): Generator<string> {
   const ofGrant = records.select((record) => record.grant === grant);
   switch (command) {
     case 'gate.records':
       for (const { line } of ofGrant) yield line;
       return;
     case 'gate.state':
-      yield JSON.stringify({ v: 1, grant, commands: [...stateOf(ofGrant).values()] });
+      yield JSON.stringify({
+        v: 1,
+        grant,
+        commands: [...stateOf(ofGrant, journal.unsettled(grant)).values()],
+      });
       return;
   }
 }
@@ -48,7 +57,8 @@ export function* answerBuiltIn(command: BuiltInCommand, records: Records, grant:
 interface CommandState {
   readonly index: number;
   readonly command: string;
-  readonly state: 'running' | 'ended' | 'undoing' | 'undone' | 'undo-failed' | 'left';
+  /** `unsettled`: it has ended, and its session goes on, which may take it back still. */
+  readonly state: 'running' | 'unsettled' | 'ended' | 'undoing' | 'undone' | 'undo-failed' | 'left';
   readonly why?: Json;
   readonly code?: Json;
   readonly signal?: Json;
@@ -62,7 +72,10 @@ const STATE_OF: Readonly<Record<string, CommandState['state']>> = {
   'undo-left': 'left',
 };
 
-function stateOf(lines: ReturnType<Records['select']>): Map<number, CommandState> {
+function stateOf(
+  lines: ReturnType<Records['select']>,
+  unsettled: ReadonlySet<number>,
+): Map<number, CommandState> {
   const states = new Map<number, CommandState>();
   for (const { record } of lines) {
     const { index, command, of, why, code, signal } = record.facts ?? {};
@@ -72,7 +85,7 @@ function stateOf(lines: ReturnType<Records['select']>): Map<number, CommandState
     states.set(index, {
       index,
       command: typeof of === 'string' ? of : command,
-      state: hasFailed ? 'undo-failed' : state,
+      state: hasFailed ? 'undo-failed' : state === 'ended' && unsettled.has(index) ? 'unsettled' : state,
       ...(why === undefined ? {} : { why }),
       ...(code === undefined ? {} : { code }),
       ...(signal === undefined ? {} : { signal }),

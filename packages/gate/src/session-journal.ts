@@ -72,14 +72,23 @@ export class SessionJournal {
     });
   }
 
+  /** Which commands of a grant, by their index in it, a session that goes on may take back still. */
+  unsettled(grant: string): ReadonlySet<number> {
+    const started = this.#files().flatMap((file) => file.started);
+    return new Set(
+      started.flatMap((entry) => (entry.grant === grant && entry.undo !== null ? [entry.index] : [])),
+    );
+  }
+
   #orphans(): SessionFile[] {
+    return this.#files().filter(({ owner }) => !isAlive(owner));
+  }
+
+  #files(): SessionFile[] {
     return readdirSync(this.#folder)
       .filter((name) => name.endsWith('.json'))
       .sort()
-      .flatMap((name) => {
-        const file = this.#read(join(this.#folder, name));
-        return file === undefined || isAlive(file.owner) ? [] : [file];
-      });
+      .flatMap((name) => this.#read(join(this.#folder, name)) ?? []);
   }
 
   #read(path: string): SessionFile | undefined {

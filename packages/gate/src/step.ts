@@ -173,7 +173,7 @@ class Step {
     const begin = performance.now();
     output.write({ event: 'started', id, command });
     let outputBytes = 0;
-    for (const line of answerBuiltIn(command, this.#gate.records, about)) {
+    for (const line of answerBuiltIn(command, this.#gate, about)) {
       outputBytes += line.length + 1;
       if (outputBytes > BUILT_IN_OUTPUT_BYTES) {
         output.write({ event: 'truncated', id, max_output_bytes: BUILT_IN_OUTPUT_BYTES });

@@ -47,6 +47,23 @@ describe('a built-in command', () => {
     expect(later.output('stdout', 2)).toBe(`${own.join('\n')}\n`);
   });
 
+  it('R8: says that what has ended may be taken back still, while its session waits for a last word', async () => {
+    const first = await host.certify([fine]);
+    const { grant } = first.grant;
+    const run = host.session(first.blob);
+    await run.run(fine);
+    const ask = async (): Promise<unknown> => {
+      const question = { asked: invocation('gate.state', { grant }) };
+      const later = host.session((await host.certify([question])).blob);
+      await later.run(question);
+      await later.end();
+      return JSON.parse(later.output('stdout', 1));
+    };
+    expect(await ask()).toMatchObject({ commands: [{ state: 'unsettled', why: 'ended', code: 0 }] });
+    await run.end();
+    expect(await ask()).toMatchObject({ commands: [{ state: 'ended', why: 'ended', code: 0 }] });
+  });
+
   it('is answered after a failed step too, but only if it was granted, and once', async () => {
     const asked = { asked: invocation('gate.state', { grant: '01hzzzzzzz0123456789abcdef' }) };
     const client = host.session((await host.certify([fail, asked])).blob);
