@@ -88,6 +88,7 @@ export function createExchanges(ca: CaConnection): Exchanges {
         outside,
       });
       entry.standing.confirmedAt = outside.now();
+      entry.standing.isOver = false;
     } catch (error) {
       const refusal = readRefusal(error);
       if (refusal.code === 'session-ended') kept.delete(token.session);
