@@ -33,6 +33,7 @@ export async function takeCancelWishes(tx: RunTransaction, worker: string): Prom
     .selectFrom('runs')
     .select('id')
     .where('worker', '=', worker)
+    .where('phase', 'not in', RESTING)
     .where('cancel_by', 'is not', null)
     .execute();
   if (rows.length === 0) return [];

@@ -3,7 +3,7 @@
  * and a run that is not over waits for its person.
  */
 import type { RunCommit } from './run-journal.ts';
-import { ENDED, type RunTransaction } from './store.ts';
+import { ENDED, type RunDatabase, type RunTransaction } from './store.ts';
 
 export interface RunRetention {
   /** How long after its end what a run's commands wrote is kept. Default 30. */
@@ -22,29 +22,34 @@ export async function pruneRuns(commit: RunCommit, now: Date, retention: RunRete
   const before = (days: number): number => now.getTime() - days * DAY_MS;
   const note = JSON.stringify({ reason: `output is kept for ${retention.outputDays} days` });
   await commit.write(async (tx) => {
-    const due = await endedBefore(tx, before(retention.outputDays), { isPruned: 0, limit: AT_ONCE });
+    const due = await endedBefore(tx, before(retention.outputDays), [0]);
     for (const id of due) await pruneOutput(tx, id, note);
   });
-  await commit.write(async (tx) =>
-    deleteRuns(tx, await endedBefore(tx, before(retention.runsDays), { limit: AT_ONCE })),
-  );
+  await commit.write(async (tx) => deleteRuns(tx, await endedBefore(tx, before(retention.runsDays), [0, 1])));
 }
 
-/** Runs whose output is due to be forgotten, or which are themselves, oldest first. */
 async function endedBefore(
   tx: RunTransaction,
   before: number,
-  options: { readonly isPruned?: 0; readonly limit: number },
+  isPruned: readonly (0 | 1)[],
 ): Promise<readonly string[]> {
-  let query = tx
+  return (await queryEnded(tx, before, isPruned).execute()).map(({ id }) => id);
+}
+
+/** Runs that are due, oldest first. By the index `runs_ended`: this is asked each minute, mostly for nothing. */
+export function queryEnded(
+  store: RunDatabase | RunTransaction,
+  before: number,
+  isPruned: readonly (0 | 1)[],
+) {
+  return store
     .selectFrom('runs')
     .select('id')
     .where('phase', 'in', ENDED)
+    .where('is_pruned', 'in', isPruned)
     .where('updated', '<', before)
-    .orderBy('id')
-    .limit(options.limit);
-  if (options.isPruned !== undefined) query = query.where('is_pruned', '=', options.isPruned);
-  return (await query.execute()).map(({ id }) => id);
+    .orderBy('updated')
+    .limit(AT_ONCE);
 }
 
 /** Forgets what a run's commands wrote. What happened stays, and that there was output, in the place of its first line. */

@@ -60,9 +60,11 @@ export interface RunTables {
 export type RunDatabase = Database<RunTables & RecordTables>;
 export type RunTransaction = Transaction<RunTables & RecordTables>;
 
-export const ENDED = ['succeeded', 'failed', 'cancelled', 'denied'] as const satisfies readonly RunPhase[];
+const OVER = ['succeeded', 'failed', 'cancelled', 'denied'] as const satisfies readonly RunPhase[];
+/** As text of the query, and not as its parameters: only so are the indexes over a part of the runs used. */
+export const ENDED = OVER.map((phase) => sql.lit(phase));
 /** Of these nobody has anything in work. */
-export const RESTING = [...ENDED, 'interrupted'].map((phase) => sql.lit(phase));
+export const RESTING = [...ENDED, sql.lit('interrupted')];
 
 export const runMigrations: Migrations = {
   name: 'runs',
@@ -113,6 +115,14 @@ export const runMigrations: Migrations = {
         .addColumn('kind', 'text', (c) => c.notNull())
         .addColumn('data', 'text', (c) => c.notNull())
         .addPrimaryKeyConstraint('run_log_order', ['run', 'seq'])
+        .execute();
+    },
+    async (transaction) => {
+      await transaction.schema
+        .createIndex('runs_ended')
+        .on('runs')
+        .columns(['is_pruned', 'updated'])
+        .where(sql.ref('phase'), 'in', ENDED)
         .execute();
     },
   ],
