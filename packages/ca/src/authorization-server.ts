@@ -27,6 +27,7 @@ import { createGithubSignIn } from './github-sign-in.ts';
 import { createInteractions } from './interaction.ts';
 import { COMMAND_LINE_CLIENT, type OauthService } from './oauth-client.ts';
 import { createOauthStore, type OauthTables, pruneArtifacts, revokeArtifacts } from './oauth-store.ts';
+import { countServices } from './service-limit.ts';
 import { createSessions, type Session, type Sessions } from './session.ts';
 import { recordSessions } from './session-records.ts';
 import type { SessionTables } from './session-store.ts';
@@ -58,6 +59,8 @@ export interface AuthorizationServerOptions {
   readonly sessionMaxHours: number;
   /** `tx`: as that transaction sees it. */
   readonly isDisabled: (person: string, tx?: Transaction<RecordTables>) => Promise<boolean>;
+  /** Hears of each token that a service got, with the service's id and the address it asked from. */
+  readonly onServiceProven: (service: string, address: string) => Promise<void>;
   readonly log: Pick<Log, 'warn' | 'error'>;
 }
 
@@ -136,6 +139,10 @@ export async function createAuthorizationServer(
     pages: devicePages,
     clientAddress: (ctx) => addressOf(ctx.req),
     onError: (error) => log.error({ err: error }, 'the authorization server failed'),
+  });
+  countServices(provider, {
+    isService: (id) => services.has(id),
+    count: (id, ctx) => options.onServiceProven(id, addressOf(ctx.req)),
   });
   registerTokenExchange(provider, {
     issuer,

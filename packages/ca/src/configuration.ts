@@ -17,6 +17,7 @@ import {
   recordsSetting,
   requestLimits,
   requireListenable,
+  serviceLimit,
   storeSetting,
   urlSetting,
 } from '@beacon/server';
@@ -114,7 +115,13 @@ export const caConfiguration = z.strictObject({
     })
     .prefault({}),
   metrics: metricsSetting(9464),
-  limits: z.strictObject({ ...requestLimits(600, 300), ...connectionLimits(1_024, 256) }).prefault({}),
+  limits: z
+    .strictObject({
+      ...requestLimits(600, 1_200),
+      ...serviceLimit(6_000),
+      ...connectionLimits(1_024, 256),
+    })
+    .prefault({}),
   retention: z
     .strictObject({
       certificates_days: days(DEFAULT_RETENTION.certificatesDays).describe(

@@ -61,8 +61,8 @@ export interface CaOptions extends RuleFiles {
   readonly keys: CaKeys;
   readonly github: Omit<GitHubSettings, 'now'>;
   readonly sessionMaxHours: number;
-  /** How often one address and one person may ask; by default 600 and 300 times a minute. */
-  readonly limits?: { readonly perAddress: Limit; readonly perPerson: Limit };
+  /** How often one address, one service and one person may ask; by default 600, 6,000 and 1,200 times a minute. */
+  readonly limits?: { readonly perAddress: Limit; readonly perService?: Limit; readonly perPerson: Limit };
   /** How long what has ended is kept; by default 90 days for certificates, 30 for sessions. */
   readonly retention?: Retention;
   /** Records up to this one do not count for whether the clock went back. Default 0: all count. */
@@ -88,7 +88,8 @@ export interface RunningCa {
 }
 
 const PER_ADDRESS = { requests: 600, perSeconds: 60 };
-const PER_PERSON = { requests: 300, perSeconds: 60 };
+const PER_SERVICE = { requests: 6_000, perSeconds: 60 };
+const PER_PERSON = { requests: 1_200, perSeconds: 60 };
 
 /** All tables, in the order in which they are made. */
 export const migrations = [
@@ -143,6 +144,12 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     hostCa: createCaKey({ records }, 'host', openedOf(keys.hostCa, keys.hostCaNext)),
     trust: keys.trust,
   };
+  const limits = createLimits({
+    perAddress: options.limits?.perAddress ?? PER_ADDRESS,
+    perService: options.limits?.perService ?? PER_SERVICE,
+    perCaller: options.limits?.perPerson ?? PER_PERSON,
+    database: store,
+  });
   const authorization = await createAuthorizationServer({
     issuer: options.publicUrl,
     signingJwk: keys.tokenSigning,
@@ -157,6 +164,7 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     now,
     sessionMaxHours: options.sessionMaxHours,
     isDisabled: (person, tx) => isDisabled(base, person, tx as unknown as Tx | undefined),
+    onServiceProven: limits.service,
     log: options.log,
   });
   const { sessions } = authorization;
@@ -196,14 +204,12 @@ async function assemble(options: CaOptions, { now, rules, store }: Parts): Promi
     },
     onRefused: (refused) => recordUnreadable(ca, refused),
     callerKey: (caller) => caller.person,
+    // The command line is in no list of services, and proves nothing of itself.
+    serviceKey: ({ service }) => (base.services.has(service) ? service : undefined),
     toProblem,
     log: options.log,
     metrics,
-    limits: createLimits({
-      perAddress: options.limits?.perAddress ?? PER_ADDRESS,
-      perCaller: options.limits?.perPerson ?? PER_PERSON,
-      database: store,
-    }),
+    limits,
     publicUrl: options.publicUrl,
     trustedProxies: options.trustedProxies ?? [],
     mount: [{ handler: authorization.router }],

@@ -46,7 +46,11 @@ export async function loadCa(file: string, log: Log): Promise<LoadedCa> {
         clientSecret: () => clientSecret,
       },
       ...readRules(configuration),
-      limits: { perAddress: toLimit(limits.per_address), perPerson: toLimit(limits.per_person) },
+      limits: {
+        perAddress: toLimit(limits.per_address),
+        perService: toLimit(limits.per_service),
+        perPerson: toLimit(limits.per_person),
+      },
       retention: {
         certificatesDays: retention.certificates_days,
         sessionsDays: retention.sessions_days,

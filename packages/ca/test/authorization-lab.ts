@@ -239,6 +239,7 @@ export class Lab {
       now,
       sessionMaxHours: this.#maxHours,
       isDisabled: async (person) => this.disabled.has(person),
+      onServiceProven: async () => undefined,
       log: {
         warn: (fields: unknown) => this.warnings.push(fields),
         error: (fields: unknown) => this.warnings.push(fields),

@@ -179,6 +179,7 @@ test('refuses at its start a public URL with a path, a signing key without its p
     now: () => new Date(),
     sessionMaxHours: 8,
     isDisabled: async () => false,
+    onServiceProven: async () => undefined,
     log: none,
   };
   await expect(createAuthorizationServer({ ...options, issuer: `${lab.url}/ca` })).rejects.toThrow(

@@ -24,15 +24,17 @@ describe('limits', () => {
   test('are those of the configuration, each with a default of its own', async () => {
     expect((await loadCa(made.configuration, log)).options.limits).toEqual({
       perAddress: { requests: 600, perSeconds: 60 },
-      perPerson: { requests: 300, perSeconds: 60 },
+      perService: { requests: 6_000, perSeconds: 60 },
+      perPerson: { requests: 1_200, perSeconds: 60 },
     });
     made.edit(
       'ca.yaml',
       'store: data/ca.db',
-      'store: data/ca.db\nlimits: { per_person: { requests: 5 }, connections: 32 }',
+      'store: data/ca.db\nlimits: { per_person: { requests: 5 }, per_service: { requests: 7 }, connections: 32 }',
     );
     const { options, configuration } = await loadCa(made.configuration, log);
     expect(options.limits?.perPerson).toEqual({ requests: 5, perSeconds: 60 });
+    expect(options.limits?.perService).toEqual({ requests: 7, perSeconds: 60 });
     expect(options.limits?.perAddress).toEqual({ requests: 600, perSeconds: 60 });
     expect(configuration.limits).toMatchObject({ connections: 32, connections_per_address: 256 });
   });

@@ -41,6 +41,8 @@ export interface AppOptions<Caller> {
   readonly onRefused?: (refused: RefusedCaller<Caller>) => Promise<void>;
   /** A stable text for a caller: limits count by it, and it stands in the log. */
   readonly callerKey?: (caller: Caller) => string;
+  /** A stable text for the service that a caller came through, where it has proven itself: a limit counts by it. */
+  readonly serviceKey?: (caller: Caller) => string | undefined;
   /** What an error of the program says over the wire; undefined leaves it to this package, which knows its own. */
   readonly toProblem: (error: unknown) => Refusal | undefined;
   readonly log: Log;

@@ -116,6 +116,7 @@ export {
   requestLimits,
   requireListenable,
   type StoreSetting,
+  serviceLimit,
   storeSetting,
   urlSetting,
 } from './server-configuration.ts';

@@ -1,7 +1,8 @@
 /**
- * How often one address and one caller may ask. Counted in this process' memory, or in a store that several processes
- * share, for all of them together; while that store gives no answer, each counts for itself. A request over the limit is
- * refused before anything else is read or looked up for it.
+ * How often one address, one service and one caller may ask. Counted in this process' memory, or in a store that several
+ * processes share, for all of them together; while that store gives no answer, each counts for itself. A request over the
+ * limit of its address is refused before anything else is read or looked up for it. Who then proves to be a service has a
+ * limit of its own in place of its address', which is given back what was counted for it.
  */
 import { CompiledQuery, sql } from 'kysely';
 import { RateLimiterMemory, RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
@@ -18,12 +19,18 @@ export interface Limit {
 export interface Limits {
   /** Counts one request of an address. Throws ServerError `too-many-requests` with `retry-after`. */
   address(ip: string): Promise<void>;
+  /**
+   * Counts one request of a service that has proven itself, known by any stable text, and takes it back from the address
+   * that `address` counted it for. Throws like `address`, and nothing is taken back then.
+   */
+  service(key: string, ip: string): Promise<void>;
   /** Counts one request of a caller, known by any stable text. Throws like `address`. */
   caller(key: string): Promise<void>;
 }
 
 export interface LimitsOptions {
   readonly perAddress?: Limit;
+  readonly perService?: Limit;
   readonly perCaller?: Limit;
   /** The store; one that is shared, and has the tables of `limitMigrations`, counts for all its processes. */
   readonly database?: CountingStore;
@@ -54,12 +61,19 @@ export const limitMigrations: Migrations = {
 /** A limit that is not named is not enforced. */
 export function createLimits(options: LimitsOptions): Limits {
   const counter = (name: string, limit: Limit | undefined) =>
-    limit === undefined ? undefined : createCounter(limit, { name, database: options.database });
+    limit === undefined ? undefined : makeCounter(limit, { name, database: options.database });
   const perAddress = counter('address', options.perAddress);
+  const perService = counter('service', options.perService);
   const perCaller = counter('caller', options.perCaller);
   return {
-    address: async (ip) => perAddress?.(addressKey(ip)),
-    caller: async (key) => perCaller?.(key),
+    address: (ip) => consume(perAddress, addressKey(ip)),
+    async service(key, ip) {
+      // Without a limit of its own a service has that of its address.
+      if (perService === undefined) return;
+      await consume(perService, key);
+      await perAddress?.reward(addressKey(ip));
+    },
+    caller: (key) => consume(perCaller, key),
   };
 }
 
@@ -72,20 +86,24 @@ export interface CounterPlace {
 /** Counts under a key of one's own, for what has a limit apart (a user code that is typed, a login that is begun). */
 export function createCounter(limit: Limit, place?: CounterPlace): (key: string) => Promise<void> {
   const counter = makeCounter(limit, place);
-  return async (key) => {
-    try {
-      await counter.consume(key);
-    } catch (refusal) {
-      if (!(refusal instanceof RateLimiterRes)) throw refusal;
-      const seconds = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
-      throw new ServerError('too-many-requests', `Too many requests: wait ${seconds} s, then try again.`, {
-        headers: { 'retry-after': String(seconds) },
-      });
-    }
-  };
+  return (key) => consume(counter, key);
 }
 
-function makeCounter(limit: Limit, place: CounterPlace | undefined): RateLimiterMemory | RateLimiterPostgres {
+type Counter = RateLimiterMemory | RateLimiterPostgres;
+
+async function consume(counter: Counter | undefined, key: string): Promise<void> {
+  try {
+    await counter?.consume(key);
+  } catch (refusal) {
+    if (!(refusal instanceof RateLimiterRes)) throw refusal;
+    const seconds = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
+    throw new ServerError('too-many-requests', `Too many requests: wait ${seconds} s, then try again.`, {
+      headers: { 'retry-after': String(seconds) },
+    });
+  }
+}
+
+function makeCounter(limit: Limit, place: CounterPlace | undefined): Counter {
   const rule = { points: limit.requests, duration: limit.perSeconds };
   const database = place?.database;
   if (place === undefined || database === undefined || !isShared(database))

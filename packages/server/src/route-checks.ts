@@ -26,6 +26,7 @@ export interface RouteSettings<Caller> {
   readonly authenticate: (credentials: Credentials, access: string) => Promise<Caller>;
   readonly onRefused?: (refused: RefusedCaller<Caller>) => Promise<void>;
   readonly callerKey?: (caller: Caller) => string;
+  readonly serviceKey?: (caller: Caller) => string | undefined;
   readonly limits?: Limits;
   readonly maxBodyBytes?: number;
   readonly timeoutMs?: number;
@@ -91,6 +92,8 @@ const checks: readonly Check[] = [
     if (route.access === 'public') return;
     const caller = await options.authenticate({ request, rawBody: findings.rawBody }, route.access);
     findings.caller = caller;
+    const service = options.serviceKey?.(caller);
+    if (service !== undefined) await options.limits?.service(service, request.ip);
     const key = options.callerKey?.(caller);
     if (key === undefined) return;
     const outcome = outcomeOf(response);

@@ -118,6 +118,15 @@ export function requestLimits(perAddress: number, perPerson: number) {
   };
 }
 
+/** `limits.per_service`, with its default a minute. */
+export function serviceLimit(perService: number) {
+  return {
+    per_service: rate(perService).describe(
+      'requests of one service that has proven itself, from wherever; they do not count for its address',
+    ),
+  };
+}
+
 /** `limits.connections` and `limits.connections_per_address`, with their defaults. */
 export function connectionLimits(inAll: number, perAddress: number) {
   return {

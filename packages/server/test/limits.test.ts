@@ -17,6 +17,30 @@ describe('createLimits', () => {
     expect(await codeOf(() => limits.caller('192.0.2.1'))).toBe('too-many-requests');
   });
 
+  test('Q9: counts a service that has proven itself in place of its address', async () => {
+    const limits = createLimits({
+      perAddress: { requests: 2, perSeconds: 60 },
+      perService: { requests: 4, perSeconds: 60 },
+    });
+    for (let i = 0; i < 4; i++) {
+      await limits.address('192.0.2.1');
+      await limits.service('portal', '192.0.2.1');
+    }
+    await limits.address('192.0.2.1');
+    expect(await codeOf(() => limits.service('portal', '192.0.2.1'))).toBe('too-many-requests');
+    // What a service has over its limit stays with the address.
+    await limits.address('192.0.2.1');
+    expect(await codeOf(() => limits.address('192.0.2.1'))).toBe('too-many-requests');
+    await limits.service('another', '192.0.2.2');
+  });
+
+  test('Q9: leaves a service without a limit of its own with that of its address', async () => {
+    const limits = createLimits({ perAddress: { requests: 1, perSeconds: 60 } });
+    await limits.address('192.0.2.1');
+    await limits.service('portal', '192.0.2.1');
+    expect(await codeOf(() => limits.address('192.0.2.1'))).toBe('too-many-requests');
+  });
+
   test('says when to come again, and lets one come then', async () => {
     const count = createCounter({ requests: 1, perSeconds: 1 });
     await count('a');
@@ -41,10 +65,16 @@ describe('createLimits', () => {
     const replicas = [one, two].map((database) =>
       createLimits({
         perAddress: { requests: 40, perSeconds: 60 },
+        perService: { requests: 100, perSeconds: 60 },
         perCaller: { requests: 2, perSeconds: 60 },
         database,
       }),
     );
+    // By one of them taken back from what the other counted.
+    for (let i = 0; i < 10; i++) {
+      await replicas[0]?.address('192.0.2.1');
+      await replicas[1]?.service('portal', '192.0.2.1');
+    }
     const refused = await Promise.all(
       Array.from({ length: 100 }, (_, i) => codeOf(() => replicas[i % 2]?.address('192.0.2.1'))),
     );
