@@ -8,6 +8,7 @@
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { formatGateRequest } from '@beacon/protocol/gate-request';
 import { generateKey } from '@beacon/ssh';
@@ -16,6 +17,7 @@ import { whyNoLab } from '../lab/possible.ts';
 import { type Asked, invocation } from '../lab/throw-away-ca.ts';
 import { openFleet } from './run/light-fleet.ts';
 import { PlainSsh } from './run/plain-ssh.ts';
+import { type ProcessorTime, processorTime, since } from './run/processor-time.ts';
 import { FURTHER, FURTHER_PROCEDURE, HOST, Scene } from './run/scene.ts';
 
 const { values } = parseArgs({
@@ -161,9 +163,33 @@ async function fleet(scene: Scene, folder: string, plain: ReturnType<typeof gene
   const run = async (host: string): Promise<void> =>
     scene.over(await scene.begin(host, { command: 'bench.nothing' }));
   await Promise.all(names.slice(0, 2).map(run));
+  const pids = {
+    broker: [scene.stage.broker.process.pid ?? 0],
+    ca: [scene.stage.stage.process.pid ?? 0],
+    hosts: hosts.map(({ leader }) => leader ?? 0),
+    here: [process.pid],
+  };
+  const used = () => ({
+    broker: processorTime(...pids.broker),
+    ca: processorTime(...pids.ca),
+    hosts: processorTime(...pids.hosts),
+    here: processorTime(...pids.here),
+  });
+  say('runs');
+  const beforeRuns = used();
   const runs = await timed(() => each(names, run));
+  // Records are reported, and processes of hosts end, after a run is over.
+  await delay(2_000);
+  const afterRuns = used();
+  say('ssh');
   const bare = await timed(() => each(names, (name) => ssh.run(name, 'echo nothing')));
+  const beforePssh = used();
+  say('pssh');
   const pssh = await ssh.pssh(names, AT_ONCE, 'echo nothing');
+  const afterPssh = used();
+  say('ansible');
+  const perHost = (ms: number): number => round(ms / HOSTS);
+  const both = ({ own, children }: ProcessorTime): number => own + children;
   const ansible = await ssh.ansible(names, AT_ONCE, 'echo nothing');
   const seconds = (ms: number): number => round(ms / 1_000);
   return {
@@ -171,6 +197,12 @@ async function fleet(scene: Scene, folder: string, plain: ReturnType<typeof gene
     fleet_at_once: AT_ONCE,
     fleet_runs_s: seconds(runs),
     fleet_ssh_s: seconds(bare),
+    fleet_run_broker_ms: perHost(since(beforeRuns.broker, afterRuns.broker).own),
+    fleet_run_ssh_ms: perHost(since(beforeRuns.broker, afterRuns.broker).children),
+    fleet_run_ca_ms: perHost(both(since(beforeRuns.ca, afterRuns.ca))),
+    fleet_run_host_ms: perHost(both(since(beforeRuns.hosts, afterRuns.hosts))),
+    fleet_pssh_client_ms: perHost(since(beforePssh.here, afterPssh.here).children),
+    fleet_pssh_host_ms: perHost(both(since(beforePssh.hosts, afterPssh.hosts))),
     ...(pssh === undefined ? {} : { fleet_pssh_s: seconds(pssh), fleet_over_pssh: round(runs / pssh) }),
     ...(ansible === undefined
       ? {}

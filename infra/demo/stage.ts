@@ -186,6 +186,12 @@ export class Stage {
     }
   }
 
+  /** The CA's server. */
+  get process(): ChildProcess {
+    if (this.#server === undefined) throw new Error('the CA does not run');
+    return this.#server;
+  }
+
   /** Starts the CA's server and waits until it is ready. */
   async serve(): Promise<ChildProcess> {
     const log = join(this.folder, 'ca.log');

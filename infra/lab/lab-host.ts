@@ -42,7 +42,12 @@ export class LabHost {
   }
 
   get running(): boolean {
-    return findLeader(this.#place.namespacePath) !== undefined;
+    return this.leader !== undefined;
+  }
+
+  /** Its first process, in this machine's numbers; undefined when it does not run. */
+  get leader(): number | undefined {
+    return findLeader(this.#place.namespacePath);
   }
 
   /** The public half of the host's own key, one line. */
