@@ -2,8 +2,18 @@
  * What the broker knows of its CA: where its endpoints are, by which keys it signs tokens, and by which key the broker
  * proves to it which service it is. Read when it is first needed, so that a broker starts while its CA is down.
  */
-import { type CaMetadata, ClientError, discoverCa, type Outside, type ServiceClient } from '@beacon/client';
+import {
+  type CaApi,
+  type CaMetadata,
+  ClientError,
+  type Credentials,
+  createCaApi,
+  discoverCa,
+  type Outside,
+  type ServiceClient,
+} from '@beacon/client';
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose';
+import { createSharedDocuments } from './ca-documents.ts';
 import { BrokerError } from './error.ts';
 
 export interface CaConnection {
@@ -15,6 +25,8 @@ export interface CaConnection {
   readonly isKnown: boolean;
   /** Throws BrokerError `ca-unavailable`. */
   metadata(): Promise<CaMetadata>;
+  /** The CA's API with these credentials; what it publishes for everybody is read once for all. */
+  apiOf(credentials: Credentials): CaApi;
   /** The CA's keys for tokens; an unknown one is looked for anew, at most every 30 seconds. */
   readonly keys: JWTVerifyGetKey;
 }
@@ -31,6 +43,7 @@ const KEYS_COOLDOWN_MS = 30_000;
 const KEYS_TIMEOUT_MS = 5_000;
 
 export function connectCa({ url, service, outside }: CaConnectionOptions): CaConnection {
+  const documents = createSharedDocuments(outside.now);
   let known:
     | { readonly metadata: CaMetadata; readonly keys: JWTVerifyGetKey; readonly at: number }
     | undefined;
@@ -69,6 +82,7 @@ export function connectCa({ url, service, outside }: CaConnectionOptions): CaCon
     get isKnown() {
       return known !== undefined;
     },
+    apiOf: (credentials) => documents.share(createCaApi(credentials, outside)),
     metadata: async () => (await current()).metadata,
     keys: async (header, token) => {
       const { keys } = await current();

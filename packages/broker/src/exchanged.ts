@@ -6,7 +6,6 @@
 import {
   type CaApi,
   ClientError,
-  createCaApi,
   exchangeToken,
   generateProofKey,
   type ProofKey,
@@ -51,19 +50,16 @@ export function createExchanges(ca: CaConnection): Exchanges {
       key,
       tokens: undefined,
       standing: { confirmedAt: new Date(0) },
-      api: createCaApi(
-        {
-          issuer: ca.url,
-          proofKey: key,
-          async accessToken(refused) {
-            const { tokens } = made;
-            if (tokens === undefined || tokens.accessToken === refused) throw sessionOver();
-            if (tokens.accessTokenExpiresAt <= outside.now()) throw sessionOver();
-            return tokens.accessToken;
-          },
+      api: ca.apiOf({
+        issuer: ca.url,
+        proofKey: key,
+        async accessToken(refused) {
+          const { tokens } = made;
+          if (tokens === undefined || tokens.accessToken === refused) throw sessionOver();
+          if (tokens.accessTokenExpiresAt <= outside.now()) throw sessionOver();
+          return tokens.accessToken;
         },
-        outside,
-      ),
+      }),
     };
     if (kept.size >= MOST_KEPT) dropOldest();
     kept.set(session, made);

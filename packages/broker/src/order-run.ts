@@ -9,6 +9,7 @@ import type { CaApi, HostCommand } from '@beacon/client';
 import { ClientError } from '@beacon/client';
 import type { Runners } from '@beacon/github';
 import type { RunRequest } from '@beacon/protocol/http/runs';
+import { isName } from '@beacon/protocol/name';
 import { didYouMean } from '@beacon/protocol/nearest';
 import { compilePattern } from '@beacon/protocol/pattern';
 import type { Sealer } from '@beacon/server';
@@ -30,6 +31,9 @@ export interface OrderingCaller {
   readonly api: Pick<CaApi, 'hostCommands' | 'githubToken'>;
 }
 
+/** More than these the CA does not let be named at once. */
+const MOST_NAMED = 64;
+
 /** What is asked for; a retry asks for what another run was. */
 export type Asked = Omit<RunRequest, 'v'>;
 
@@ -43,7 +47,7 @@ export async function orderRun(
   context: OrderingContext,
   more: Pick<RunOrder, 'idempotencyKey' | 'retryOf'>,
 ): Promise<RunOrder> {
-  const commands = await offeredOn(asked.host, caller.api);
+  const commands = await commandsFor(asked, caller.api, context.procedures);
   const procedure = procedureOf(asked, commands, context.procedures);
   const params = await completed(asked, procedure, caller, context);
   const plan = planProcedure(procedure, {
@@ -74,13 +78,30 @@ export async function orderRun(
   };
 }
 
+/** The commands that can be in it; all that the host offers where one of them is missing, for who has to say so. */
+async function commandsFor(
+  { host, command, procedure }: Asked,
+  api: Pick<CaApi, 'hostCommands'>,
+  procedures: OrderingContext['procedures'],
+): Promise<readonly HostCommand[]> {
+  const steps = procedures.get(procedure ?? '')?.steps ?? [];
+  const ofSteps = steps.flatMap((step) => [step, ...(step.undo === undefined ? [] : [step.undo])]);
+  const names = [...new Set(command === undefined ? ofSteps.map((one) => one.command) : [command])];
+  if (names.length === 0 || names.length > MOST_NAMED || !names.every((name) => isName('command', name)))
+    return offeredOn(host, api);
+  const offered = await offeredOn(host, api, names);
+  const isWhole = names.every((name) => offered.some((one) => one.command === name));
+  return isWhole ? offered : offeredOn(host, api);
+}
+
 /** Throws BrokerError `host-unknown` for a host that is not there, or that the person may do nothing on. */
 export async function offeredOn(
   host: string,
   api: Pick<CaApi, 'hostCommands'>,
+  only?: readonly string[],
 ): Promise<readonly HostCommand[]> {
   try {
-    return await api.hostCommands(host);
+    return await api.hostCommands(host, only);
   } catch (error) {
     if (error instanceof ClientError && error.kind === 'not-found') throw hostUnknown(host, error);
     throw error;

@@ -7,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type CaApi,
   ClientError,
-  createCaApi,
   exportProofKey,
   finishAuthorization,
   generateProofKey,
@@ -175,7 +174,7 @@ export function createPortalSessions(options: PortalSessionOptions): PortalSessi
   }
 
   async function apiOf(ticket: Ticket): Promise<CaApi> {
-    return createCaApi(await openSession(storageOf(ticket), outside, ca.service), outside);
+    return ca.apiOf(await openSession(storageOf(ticket), outside, ca.service));
   }
 
   async function forget(ticket: Ticket): Promise<void> {
@@ -221,7 +220,7 @@ export function createPortalSessions(options: PortalSessionOptions): PortalSessi
         tokens,
       );
       const fixed: SessionStorage = { read: async () => login, update: async (change) => change(login) };
-      const api = createCaApi(await openSession(fixed, outside, ca.service), outside);
+      const api = ca.apiOf(await openSession(fixed, outside, ca.service));
       const { session } = await api.whoami().catch((error: unknown) => {
         throw loginFailed(error);
       });

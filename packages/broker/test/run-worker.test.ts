@@ -126,6 +126,20 @@ describe('a run', () => {
     expect(host.sessions).toBe(0);
   });
 
+  it('is denied with the same reason where nothing is made at GitHub, and asks for the certificate alone', async () => {
+    const problem = { code: 'policy-denied', detail: 'only on Tuesdays', id: 'x' };
+    ca.behaviour.certify = () =>
+      Promise.reject(new ClientError('refused', 'denied', 'only on Tuesdays', { problem }));
+    const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});
+    const { state } = await resting(engine.runs, run.id);
+    expect(state).toMatchObject({
+      phase: 'denied',
+      end: { reason: expect.stringMatching(/^only on Tuesdays .*ask an administrator/) },
+    });
+    expect(ca.asked).toEqual(['certify put']);
+    expect(host.sessions).toBe(0);
+  });
+
   it('fails where the host cannot be reached, and says what the dialer says', async () => {
     host.unreachable = () => new BrokerError('host-unreachable', 'nobody answers there: is it on?');
     const { run } = await engine.runs.create(orderOf([put]), ca.caller(), {});
@@ -154,14 +168,17 @@ describe('a run', () => {
       return { allowed: true, reason: 'yes' };
     };
     const old = ca.caller('one');
-    const { run } = await engine.runs.create(orderOf([put]), old, {});
+    const { run } = await engine.runs.create(provision, old, {});
     await slow.asked;
     const other = new SmallCa(new ThrowAwayCa({ host: HOST, login: 'beacon' }, now));
     engine.runs.refresh(other.caller('another'));
     engine.runs.refresh(other.caller('one'));
     slow.answer();
     expect((await resting(engine.runs, run.id)).state.phase).toBe('succeeded');
-    expect([ca.asked, other.asked]).toEqual([['decide put'], ['certify put']]);
+    expect([ca.asked, other.asked]).toEqual([
+      ['decide put configure'],
+      ['certify put', 'token', 'certify configure'],
+    ]);
   });
 
   it('names by its reason what the host could not take back', async () => {

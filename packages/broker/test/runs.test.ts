@@ -69,7 +69,7 @@ describe.each(engines)('runs on $engine', ({ place }) => {
     const stored = await engine.runs.get(run.id);
     expect(stored?.state).toMatchObject({ phase: 'succeeded', steps: [{ outcome: 'succeeded' }] });
     expect(stored?.lastEvent).toBe(entries.at(-1)?.seq);
-    expect(ca.asked).toEqual(['decide greet', 'certify greet']);
+    expect(ca.asked).toEqual(['certify greet']);
     const rows = await engine.store.selectFrom('records').select('line').orderBy('seq').execute();
     const records = rows.map(({ line }) => parseRecord(line));
     expect(records.map(({ kind }) => kind)).toEqual([

@@ -26,16 +26,16 @@ type Found = Foresight & { readonly login: string };
 /** The login that runs enter, where a host has it. */
 const RUN_LOGIN = 'beacon';
 
-/** The commands that a host offers, each with what policy says of it. Throws CaError `host-unknown`. */
+/** The commands that a host offers, or `only` these and their undos, each with what policy says. Throws CaError `host-unknown`. */
 export async function listHostCommands(
   running: Ca,
   caller: Caller,
   id: string,
-  ip: string,
+  { ip, only }: { readonly ip: string; readonly only?: readonly string[] | undefined },
 ): Promise<HostCommands> {
   const ca = pinRules(running);
   const host = await findHost(ca, id);
-  const contract = (await readContracts(ca, id)).get(id) ?? inventoryOf(ca);
+  const contract = reduced((await readContracts(ca, id)).get(id) ?? inventoryOf(ca), only);
   const refusal = serviceRefusal(ca, caller.service, 'run-certificates') ?? hostRefusal(host);
   if (refusal !== undefined) {
     const reason = { code: refusal.code, text: refusal.message };
@@ -53,6 +53,14 @@ export async function listHostCommands(
     await nextTurn();
   }
   return { commands };
+}
+
+/** With what takes them back. */
+function reduced(contract: Contract, only: readonly string[] | undefined): Contract {
+  if (only === undefined) return contract;
+  const named = contract.commands.filter(({ name }) => only.includes(name));
+  const wanted = new Set(named.flatMap(({ name, undo }) => (undo === undefined ? [name] : [name, undo])));
+  return { ...contract, commands: contract.commands.filter(({ name }) => wanted.has(name)) };
 }
 
 /** Of these hosts, those on which the person may run something through this service, or may with some parameters. */

@@ -1,6 +1,6 @@
 /** Hosts, persons and sessions over HTTP. */
 import { MIN_LIFETIME_SECONDS } from '@beacon/protocol/http/certificates';
-import { hostCommands } from '@beacon/protocol/http/host-commands';
+import { hostCommands, hostCommandsQuery } from '@beacon/protocol/http/host-commands';
 import {
   type HostEntry,
   host,
@@ -122,13 +122,16 @@ function hostRoutes(ca: Ca): readonly Route[] {
       summary: 'The commands that a host offers, and which of them one may run there through this service',
       tag: 'hosts',
       access: 'read',
-      request: { params: hostParams },
+      request: { params: hostParams, query: hostCommandsQuery },
       responses: {
         200: { description: 'commands, with reasons for what is not allowed', schema: hostCommands },
       },
-      handle: async ({ params, caller, request }) => ({
+      handle: async ({ params, query, caller, request }) => ({
         status: 200,
-        body: await listHostCommands(ca, caller, params.id, request.ip),
+        body: await listHostCommands(ca, caller, params.id, {
+          ip: request.ip,
+          only: query.only?.split(','),
+        }),
       }),
     }),
     stateRoute('disabled', 'disable'),

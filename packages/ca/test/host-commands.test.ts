@@ -53,6 +53,7 @@ afterAll(() => lab.ca.close());
 
 interface Entry {
   readonly command: string;
+  readonly undo?: string;
   readonly offered: string;
   readonly allowed: string;
   readonly reason: { readonly code: string };
@@ -130,6 +131,24 @@ describe('what a host offers', () => {
       secret: true,
     });
   });
+});
+
+describe('what a host offers of named commands', () => {
+  test('is they, where it has them, and what takes them back, each as in the whole list', async () => {
+    const whole = await commandsOf(lin, 'told-1');
+    const one = whole.find(({ undo }) => undo !== undefined);
+    const told = await lab.ca.api(lin).hostCommands('told-1', [one?.command ?? '', 'not.there']);
+    expect(told).toEqual(whole.filter(({ command }) => command === one?.command || command === one?.undo));
+    expect(told.length).toBeLessThan(whole.length);
+  });
+
+  test.each(['', 'runner.install,', 'Runner', 'a,,b', Array.from({ length: 65 }, () => 'a.b').join(',')])(
+    'is not looked for by %j',
+    async (only) => {
+      const answer = await lab.ca.ask(lin, 'GET', `/v1/hosts/told-1/commands?only=${only}`);
+      expect(refusal(answer)).toEqual({ status: 400, code: 'query-malformed' });
+    },
+  );
 });
 
 describe('what of it one may run', () => {

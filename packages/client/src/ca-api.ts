@@ -50,8 +50,8 @@ export interface CaApi {
   endSession(id: string): Promise<RecordReference>;
   hosts(): Promise<readonly Host[]>;
   host(id: string): Promise<Host>;
-  /** What the host offers, and what of it the person may run through this service. */
-  hostCommands(id: string): Promise<readonly HostCommand[]>;
+  /** What the host offers, or `only` these commands and their undos, and what of it the person may run through this service. */
+  hostCommands(id: string, only?: readonly string[]): Promise<readonly HostCommand[]>;
   registerHost(request: Omit<HostRequest, 'v'>): Promise<RegisteredHost>;
   changeHost(id: string, change: 'disable' | 'enable', reason: string): Promise<Host>;
   /** Makes a token by which a machine becomes a host; it is told this once. */
@@ -212,8 +212,9 @@ export function createCaApi(credentials: Credentials, outside: Outside = default
     },
     hosts: async () => (await get('/v1/hosts', 'the hosts')).objects('hosts').map(readHost),
     host: async (id) => readHost(await get(`/v1/hosts/${segment(id)}`, 'the host')),
-    hostCommands: async (id) => {
-      const path = `/v1/hosts/${segment(id)}/commands`;
+    hostCommands: async (id, only) => {
+      const query = queryOf(only === undefined ? {} : { only: only.join(',') });
+      const path = `/v1/hosts/${segment(id)}/commands${query}`;
       const answer = await ask({ method: 'GET', path, maxBytes: MAX_RECORDS_BYTES });
       return read(answer, 'the commands of the host').objects('commands').map(readHostCommand);
     },

@@ -1,7 +1,27 @@
 /** `GET /v1/hosts/{id}/commands`: what a host offers, in the words of its allowlist, and what of it the caller may run. */
 import { z } from 'zod';
+import { isName } from '../name.ts';
 import { missing } from './certificates.ts';
 import { command, login, parameter } from './name.ts';
+
+const MOST_NAMED = 64;
+
+/** `only` keeps an answer to few of many commands, each of which policy is asked about, short. */
+export const hostCommandsQuery = z.strictObject({
+  only: z
+    .string()
+    .max(MOST_NAMED * 101)
+    .refine((text) => {
+      const names = text.split(',');
+      return names.length <= MOST_NAMED && names.every((name) => isName('command', name));
+    }, `not at most ${MOST_NAMED} names of commands, with commas between them`)
+    .optional()
+    .meta({
+      description:
+        'names of commands, with commas between them: those of them that the host offers, and what takes them back',
+      example: 'runner.install,runner.remove',
+    }),
+});
 
 export const hostCommand = z
   .strictObject({
