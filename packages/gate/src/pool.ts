@@ -35,6 +35,8 @@ export class Pools {
           `all ${accounts.length} accounts of the pool ${pool} are in use: remove something, or make more accounts`,
         );
       }
+      // An empty file is what a full disk or a kill has left of a binding.
+      removeDurably(this.#place(free));
       createOnce(this.#place(free), value);
       return free;
     });
@@ -50,7 +52,7 @@ export class Pools {
 
   #valueOf(account: Account): string | undefined {
     try {
-      return readFileSync(this.#place(account), 'utf8');
+      return readFileSync(this.#place(account), 'utf8') || undefined;
     } catch (error) {
       if (isCode(error, 'ENOENT')) return undefined;
       throw new GateError('state-unavailable', 'the binding of an account cannot be read', { cause: error });

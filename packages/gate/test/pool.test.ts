@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { accountsOfPool, findAccount } from '../src/account.ts';
 import { MOST_GATES } from '../src/held.ts';
@@ -45,6 +46,16 @@ describe('a pool', () => {
     pools().release('pool', 'x');
     expect(pools().bind('pool', 'z').name).toBe('pool-1');
     expect(codeOf(() => pools().bind('none', 'z'))).toBe('pool-empty');
+  });
+});
+
+describe('an account of a pool', () => {
+  it('is not lost to a binding that a full disk or a kill has left empty', () => {
+    const pools = new Pools(host.places.pools, host.places.lock, host.places.passwd);
+    writeFileSync(join(host.places.pools, 'pool-1'), '');
+    expect(pools.bind('pool', 'x').name).toBe('pool-1');
+    expect(pools.bind('pool', 'y').name).toBe('pool-2');
+    expect(pools.bind('pool', 'x').name).toBe('pool-1');
   });
 });
 
