@@ -6,18 +6,11 @@ import { GateError } from './error.ts';
 /** Makes a file that was not there; false, and nothing changed, where it was. */
 export function createOnce(path: string, text: string): boolean {
   return asState(path, () => {
-    let file: number;
     try {
-      file = openSync(path, 'wx', 0o600);
+      writeFresh(path, text);
     } catch (error) {
       if (isCode(error, 'EEXIST')) return false;
       throw error;
-    }
-    try {
-      writeSync(file, text);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
     }
     syncFolder(dirname(path));
     return true;
@@ -29,7 +22,8 @@ export function replaceFile(path: string, text: string): void {
   asState(path, () => {
     const fresh = `${path}.new`;
     rmSync(fresh, { force: true });
-    createOnce(fresh, text);
+    // Its content before it has the name; that it was there under the other need not outlast anything.
+    writeFresh(fresh, text);
     renameSync(fresh, path);
     syncFolder(dirname(path));
   });
@@ -57,6 +51,18 @@ export function makeFolder(path: string): void {
 
 export function isCode(error: unknown, code: string): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
+}
+
+/** Its content is on the disk, which its name is not yet; a file without content has only its name. */
+function writeFresh(path: string, text: string): void {
+  const file = openSync(path, 'wx', 0o600);
+  try {
+    if (text === '') return;
+    writeSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function syncFolder(path: string): void {

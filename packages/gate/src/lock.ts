@@ -1,14 +1,13 @@
 /**
  * One lock for all that the gates of a host share, held for one small change and released by the kernel when its holder
- * dies. Node knows no flock(2), so the `flock` program takes the lock on a file that this process holds open: the lock
- * belongs to the open file and stays when the program has ended.
+ * dies. Node knows no flock(2) and no fcntl(2), but its SQLite takes its locks by the latter: a transaction that is begun
+ * on an empty file, and writes nothing, is such a lock. Starting the `flock` program instead cost a process each time.
  */
-import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
+import type { DatabaseSync } from 'node:sqlite';
 import { GateError } from './error.ts';
 
-const FLOCK = '/usr/bin/flock';
-const PATIENCE_SECONDS = 10;
+const PATIENCE_MS = 10_000;
 
 /** The locks that this process holds at the moment. */
 const own = new Set<string>();
@@ -19,26 +18,36 @@ const own = new Set<string>();
  */
 export function withLock<Result>(path: string, work: () => Result): Result {
   if (own.has(path)) return work();
-  let file: number;
+  const held = take(path);
+  own.add(path);
   try {
-    file = openSync(path, 'a', 0o600);
-  } catch (error) {
-    throw new GateError('state-unavailable', `${path} cannot be opened: look at the disk`, { cause: error });
-  }
-  try {
-    const { status, error } = spawnSync(FLOCK, ['-x', '-w', String(PATIENCE_SECONDS), '3'], {
-      stdio: ['ignore', 'ignore', 'ignore', file],
-      env: {},
-    });
-    if (status !== 0) {
-      throw new GateError('state-unavailable', `${path} stays locked: look for a gate that hangs`, {
-        cause: error,
-      });
-    }
-    own.add(path);
     return work();
   } finally {
     own.delete(path);
-    closeSync(file);
+    held.close();
+  }
+}
+
+/** The lock is given back when the result is closed. */
+function take(path: string): DatabaseSync {
+  let file: DatabaseSync | undefined;
+  try {
+    // SQLite would make it for others to read. Whoever closes the file gives up its locks, so this comes before.
+    closeSync(openSync(path, 'a', 0o600));
+    // Loaded by who needs a lock alone: what only reads the allowlist does not.
+    const { DatabaseSync } = process.getBuiltinModule('node:sqlite');
+    file = new DatabaseSync(path, { timeout: PATIENCE_MS });
+    // Without a journal in a file nothing is written; the lock is on the file itself.
+    file.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+    return file;
+  } catch (error) {
+    file?.close();
+    throw new GateError(
+      'state-unavailable',
+      `${path} cannot be locked: look at the disk, or for a gate that hangs`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -22,6 +22,8 @@ The allowlist is /etc/beacon/allowlist.json by default. Exit status: 0, or 78 wh
 
 /** Does what the words say and returns the exit status. Throws GateError. */
 export async function main(argv: readonly string[]): Promise<number> {
+  // The one form in which somebody waits for every millisecond.
+  if (argv.length === 0) return serve({ rootless: undefined, recover: recoverCommand(undefined) });
   const { values, positionals } = read(argv);
   if (values.help === true) return print(HELP);
   const [word, ...rest] = positionals;

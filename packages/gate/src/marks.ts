@@ -49,7 +49,7 @@ export class Marks {
 
   #mark(name: string, until: Date): boolean {
     const path = join(this.#folder, name);
-    if (!createOnce(path, until.toISOString())) return false;
+    if (!createOnce(path, '')) return false;
     utimesSync(path, until, until);
     return true;
   }

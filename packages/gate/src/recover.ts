@@ -12,18 +12,21 @@ export async function recover(gate: Gate): Promise<number> {
   for (let count = 0; ; count++) {
     const state = gate.journal.adopt();
     if (state === undefined) return count;
-    const { person, service, host, grant, serial, unit } = state;
+    const { person, service, host, grant, serial } = state;
     const about = { person, service, host, grant };
+    const last = state.started.findLast((entry) => entry.unit === state.unit);
+    const lastKinds = last === undefined ? undefined : recordedKinds(gate, last);
+    // What has ended is left alone: its unit's name may by now be that of another session's.
+    const unit = lastKinds?.has('command-ended') === true ? null : state.unit;
     if (unit !== null) await gate.execution.stopUnit(unit);
     gate.records.append({ kind: 'session-recovered', ...about, facts: { serial, unit } });
-    const stopped = state.started.find((entry) => entry.unit === unit);
-    if (stopped !== undefined && runsByRecord(gate, stopped)) {
+    if (last !== undefined && unit !== null && lastKinds?.has('command-started') === true) {
       const end = { why: 'lost', code: null, signal: null, durationMs: 0, outputBytes: 0 } as const;
       gate.records.append({
         kind: 'command-ended',
         ...about,
-        grant: stopped.grant,
-        facts: { serial, index: stopped.index, command: stopped.command, ...endFacts(end) },
+        grant: last.grant,
+        facts: { serial, index: last.index, command: last.command, ...endFacts(end) },
       });
     }
     await undoAll(
@@ -38,11 +41,11 @@ export async function recover(gate: Gate): Promise<number> {
   }
 }
 
-/** Whether the chain has the beginning of a command and not its end: the gate may have died between record and journal. */
-function runsByRecord(gate: Gate, { grant, index }: StartedCommand): boolean {
+/** What the chain has of a command: its beginning may be missing, where the gate died before it, and so may its end. */
+function recordedKinds(gate: Gate, { grant, index }: StartedCommand): ReadonlySet<string> {
   const kinds = new Set<string>();
   for (const { record } of gate.records.select((one) => one.grant === grant)) {
     if (record.facts?.['index'] === index) kinds.add(record.kind);
   }
-  return kinds.has('command-started') && !kinds.has('command-ended');
+  return kinds;
 }

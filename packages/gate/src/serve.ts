@@ -48,7 +48,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     const input = new LineInput(process.stdin);
     for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) process.on(signal, () => input.close());
     const guard = () => leaveGuard(options.recover);
-    // The lock is taken once for all that entering writes: each time costs as much as starting a program.
+    // The lock is taken once for all that entering writes.
     const session = withLock(gate.places.lock, () => {
       try {
         gate.readAllowlist();

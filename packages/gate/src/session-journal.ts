@@ -30,7 +30,7 @@ export interface SessionState {
   readonly grant: string;
   /** UTC with milliseconds. */
   readonly until: string;
-  /** What runs now: a command's or an undo's unit. */
+  /** What runs now, a command's or an undo's unit; a command that the records say has ended does not. */
   readonly unit: string | null;
   /** Oldest first. */
   readonly started: readonly StartedCommand[];

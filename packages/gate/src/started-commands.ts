@@ -24,6 +24,7 @@ export class StartedCommands {
   readonly #serial: string;
   readonly #undoSecrets = new Map<StartedCommand, ReadonlyMap<string, string>>();
   #entries: readonly StartedCommand[] = [];
+  #isKept = false;
 
   /** `serial` is that of the certificate which opened the session. */
   constructor(gate: Gate, serial: string) {
@@ -44,6 +45,7 @@ export class StartedCommands {
         : { command: undo.command, params: undo.params, needsSecret: undo.secrets.size > 0 };
     const entry: StartedCommand = { id, grant: grant.grant, index, command, unit, undo: kept };
     const state = this.#state(admission);
+    this.#isKept = true;
     this.#gate.journal.keep({ ...state, started: [...state.started, entry], unit });
     return () => {
       this.#entries = [...this.#entries, entry];
@@ -51,11 +53,6 @@ export class StartedCommands {
       const secrets = [...undo.secrets].map(([name, { value }]) => [name, value] as const);
       this.#undoSecrets.set(entry, new Map(secrets));
     };
-  }
-
-  /** Nothing of it runs at the moment. */
-  rest(admission: Admission): void {
-    this.#gate.journal.keep(this.#state(admission));
   }
 
   /** Takes all of it back, newest first, and tells each outcome. */
@@ -72,7 +69,8 @@ export class StartedCommands {
 
   /** Nothing is left to do. */
   settle(): void {
-    this.#gate.journal.settle(this.#serial);
+    if (this.#isKept) this.#gate.journal.settle(this.#serial);
+    this.#isKept = false;
   }
 
   #state({ grant, until }: Admission): SessionState {

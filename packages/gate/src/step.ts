@@ -144,7 +144,7 @@ class Step {
   }
 
   async #run(plan: Plan, prepared: Prepared): Promise<Ending | undefined> {
-    const { input, output, record, started } = this.#options;
+    const { input, output, record } = this.#options;
     const gate = this.#gate;
     const { id } = this.#request;
     const { grant } = this.#admission;
@@ -153,9 +153,8 @@ class Step {
       watch(gate, this.#admission, input, output, interrupt),
     );
     if (isSuccess(end)) freeAccount(gate, plan);
-    // In this order: who recovers looks for the record where the journal says that the command runs.
+    // The journal goes on saying that it runs: who recovers looks for this record before believing that.
     record.end(grant, id, plan.index, plan.command.name, end);
-    started.rest(this.#admission);
     if (isSuccess(end)) return undefined;
     if (end.why === 'ended' || end.why === 'timeout' || end.why === 'memory') return 'failed';
     // A unit that could not start is a failed step; trust that is gone ends the session.

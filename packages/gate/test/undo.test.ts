@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Running } from '../src/execution.ts';
 import { recover } from '../src/recover.ts';
 import { type Asked, type Client, invocation, SmallHost } from './small-host.ts';
 
@@ -232,8 +233,7 @@ describe('after a gate has died', () => {
     return grant.grant;
   };
 
-  it('the next one stops what was left running, and takes back what had started', async () => {
-    const unit = 'beacon-hang-1';
+  const hang = async (unit: string): Promise<Running> => {
     const running = host.execution.start({
       ...{ unit, description: '', stdin: '', timeoutSeconds: 60, maxTasks: 20, maxMemoryBytes: 2 ** 30 },
       argv: [join(host.folder, 'commands/hang'), 'b'],
@@ -241,6 +241,12 @@ describe('after a gate has died', () => {
       environment: { PATH: '/usr/bin:/bin' },
     });
     await new Promise((resolve) => running.stdout.once('data', resolve));
+    return running;
+  };
+
+  it('the next one stops what was left running, and takes back what had started', async () => {
+    const unit = 'beacon-hang-1';
+    const running = await hang(unit);
     await abandon([asking('make', 'a', 'unmake'), asking('hang', 'b', 'unmake')], unit);
     const plain = asking('plain', 'c');
     const { client } = await begin([plain]);
@@ -264,6 +270,23 @@ describe('after a gate has died', () => {
       'undo-ended',
       'session-closed',
     ]);
+  });
+
+  it('recover takes back what the records say has ended, and leaves the unit of that name alone', async () => {
+    const unit = 'beacon-make-0';
+    const grant = await abandon([asking('make', 'a', 'unmake')], unit);
+    host.gate().records.append({ kind: 'command-ended', grant, facts: { index: 0 } });
+    let isOver = false;
+    const another = await hang(unit);
+    void another.ended.finally(() => {
+      isOver = true;
+    });
+    expect(await recover(host.gate())).toBe(1);
+    expect(isOver).toBe(false);
+    expect(trace()).toEqual(['hang b', 'unmake a']);
+    expect(host.kinds().filter((kind) => kind === 'command-ended')).toHaveLength(1);
+    await host.execution.stopUnit(unit);
+    await another.ended;
   });
 
   it('recover settles it once, and leaves by name an undo whose secret is gone', async () => {
