@@ -85,6 +85,15 @@ describeImages('check names each alteration with its remedy', () => {
       '/usr/lib/beacon/gate',
     ],
     ['the runtime is missing', away('/usr/lib/beacon/node'), 'missing', '/usr/lib/beacon/node'],
+    [
+      'the user manager of the login is no longer masked',
+      run(
+        'mv "/etc/systemd/system/user@$(id -u beacon).service" /root/away',
+        'mv /root/away "/etc/systemd/system/user@$(id -u beacon).service"',
+      ),
+      'user-manager',
+      'beacon',
+    ],
     ['the drop-in is missing', away(DROP_IN), 'missing', DROP_IN],
     [
       'a line of the drop-in is missing',

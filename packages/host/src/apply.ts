@@ -10,6 +10,7 @@ import { HostError } from './error.ts';
 import { statOf } from './facts.ts';
 import type { Journal } from './journal.ts';
 import { JOURNAL_FOLDER } from './journal-entry.ts';
+import { isUnmanaged, managerLinks, NO_UNIT } from './login-manager.ts';
 import type { Machine } from './machine.ts';
 import { describeStep, type EntriesStep, type FileStep, type FolderStep, type Step } from './plan.ts';
 import { type Merged, mergeEntries } from './runner-entries.ts';
@@ -76,6 +77,8 @@ export function isDone(machine: Machine, step: Step): boolean {
     }
     case 'enable':
       return statOf(machine, step.link)?.isSymbolicLink() === true;
+    case 'unmanaged':
+      return isUnmanaged(machine, step.login);
   }
 }
 
@@ -125,6 +128,15 @@ function apply(machine: Machine, journal: Journal, step: Step): void {
       if (statOf(machine, wants) === undefined) applyFolder(machine, journal, wants, 0o755);
       journal.note(step.link);
       placeLink(machine.at(step.link), `/etc/systemd/system/${step.unit}`);
+      break;
+    }
+    case 'unmanaged': {
+      const links = managerLinks(machine, step.login);
+      if (links === undefined) throw new HostError('step-failed', `there is no account ${step.login}`);
+      for (const link of links) {
+        journal.note(link);
+        placeLink(machine.at(link), NO_UNIT);
+      }
       break;
     }
   }

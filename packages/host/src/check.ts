@@ -19,6 +19,7 @@ import { HostError } from './error.ts';
 import { type Facts, lookAt, statOf } from './facts.ts';
 import { defect, type Finding, INIT_AGAIN, WRITABLE_BY_OTHERS } from './finding.ts';
 import { Journal } from './journal.ts';
+import { managerLinks } from './login-manager.ts';
 import type { Machine } from './machine.ts';
 import { readNote } from './note.ts';
 import { findObstacles } from './obstacles.ts';
@@ -104,6 +105,12 @@ function checkStep(machine: Machine, step: Step): Finding[] {
   if (step.do === 'account' || isDone(machine, step)) return [];
   if (step.do === 'enable') {
     return [defect('unit-disabled', step.unit, 'it is not enabled', `systemctl enable --now ${step.unit}`)];
+  }
+  if (step.do === 'unmanaged') {
+    // That the account is missing is said apart.
+    if (managerLinks(machine, step.login) === undefined) return [];
+    const what = 'systemd starts a user manager for it at each login, which nothing needs';
+    return [defect('user-manager', step.login, what, INIT_AGAIN)];
   }
   const { path } = step;
   const stats = statOf(machine, path);

@@ -41,6 +41,8 @@ function diffStep(machine: Machine, step: Step): string[] {
         `+ link ${step.path} to ${step.target}`,
       ];
     }
+    case 'unmanaged':
+      return [`+ links that mask the user manager of ${step.login}`];
     case 'enable':
       return [`+ unit ${step.unit} enabled and started`];
     case 'file': {

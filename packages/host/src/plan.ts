@@ -23,6 +23,8 @@ export type Step =
   | CopyStep
   | EntriesStep
   | { readonly do: 'link'; readonly path: string; readonly target: string }
+  /** No manager of systemd's is started for this login: see `login-manager.ts`. */
+  | { readonly do: 'unmanaged'; readonly login: string }
   /** Starts it too, where systemd runs. */
   | { readonly do: 'enable'; readonly unit: string; readonly link: string };
 
@@ -113,6 +115,7 @@ export function planHost(input: PlanInput): Step[] {
     file(PERSONAL_LOGINS, formatPersonalLogins(wish.personalLogins ?? [])),
     ...(input.trust === undefined ? [] : trustSteps(input.trust)),
     ...unitSteps(payload, input.schedule === 'systemd'),
+    ...(input.schedule === 'systemd' ? [{ do: 'unmanaged', login: wish.login } as const] : []),
     ...(input.schedule === 'cron' && wish.ca !== undefined ? [file(CRON_FILE, CRON_TEXT)] : []),
     file(SUDO_RULE, formatSudoRule(wish.login), 0o440),
     { do: 'folder', path: '/etc/ssh/sshd_config.d', mode: 0o755, theirs: true },
@@ -193,5 +196,7 @@ export function describeStep(step: Step): string {
       return `link ${step.path} to ${step.target}`;
     case 'enable':
       return `unit ${step.unit}`;
+    case 'unmanaged':
+      return `no user manager for ${step.login}`;
   }
 }

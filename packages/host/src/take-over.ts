@@ -8,6 +8,7 @@ import { statOf } from './facts.ts';
 import { CERTIFICATE_DROP_IN, HOST_CERTIFICATE } from './host-certificate.ts';
 import type { Journal } from './journal.ts';
 import type { Entry } from './journal-entry.ts';
+import { managerLinks } from './login-manager.ts';
 import type { Machine } from './machine.ts';
 import { IDENTITY, type Step } from './plan.ts';
 
@@ -39,6 +40,8 @@ function entryOf(machine: Machine, step: Step): Entry[] {
       return [];
     case 'enable':
       return absentBefore(machine, step.link);
+    case 'unmanaged':
+      return absentBefore(machine, ...(managerLinks(machine, step.login) ?? []));
     default:
       return absentBefore(machine, step.path);
   }
