@@ -105,6 +105,8 @@ const BEACON = '/opt/beacon-host/beacon host';
     const connection = await GateConnection.open(host, certified);
     await connection.run(asked);
     expect(connection.output()).toBe('beacon-setup\n');
+    // No manager of services that systemd would start for whoever logs in.
+    expect(await host.run(['ps', '-u', 'beacon', '-o', 'comm='])).toMatch(/^(sshd\S*\n)+$/);
     expect(await connection.end()).toBe(0);
     expect(await administrator()).toBe('0');
   });
