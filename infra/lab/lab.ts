@@ -37,7 +37,7 @@ import { makeRoot } from './root-folder.ts';
 import { runProgram, SYSTEM_PATH } from './system-command.ts';
 
 const HOST_NAME = /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/;
-const MAX_HOSTS = 200;
+const MAX_HOSTS = 240;
 const TEMPORARY = /^beacon-lab-of-(\d+)-/;
 /** Where systemd-nspawn keeps a folder for each machine, and forgets it when it is killed. */
 const PROPAGATION = '/run/systemd/nspawn/propagate';
