@@ -282,10 +282,10 @@ describe('the way to a host', () => {
 
   test('removes what a broker that was killed has left, and nothing else', () => {
     const left = join(folder, 'beacon-gate-4194304-abcdef');
-    const ours = join(folder, `beacon-gate-${process.pid}-abcdef`);
-    for (const one of [left, ours]) mkdirSync(one);
+    const others = join(folder, `beacon-gate-${process.ppid}-abcdef`);
+    for (const one of [left, others]) mkdirSync(one);
     dialer();
-    expect(readdirSync(folder)).toContain(`beacon-gate-${process.pid}-abcdef`);
+    expect(readdirSync(folder)).toContain(`beacon-gate-${process.ppid}-abcdef`);
     expect(readdirSync(folder)).not.toContain('beacon-gate-4194304-abcdef');
   });
 });

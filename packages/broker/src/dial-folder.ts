@@ -3,6 +3,7 @@
  * the socket of the agent that holds the key, in a folder of 0700. Gone with `remove`; what a broker that was killed has
  * left, the next one on this machine removes.
  */
+import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,7 +25,9 @@ export interface DialFolder {
   remove(): Promise<void>;
 }
 
-const NAME = /^beacon-gate-([1-9][0-9]*)-/;
+/** Of this process: in a container the one after it has the same number. */
+const MARK = randomBytes(4).toString('hex');
+const NAME = /^beacon-gate-([1-9][0-9]*)-(?:([0-9a-f]{8})-)?/;
 
 /** Throws BrokerError `file` where it cannot be made, `ca-refused` for a revocation list that is not whole. */
 export async function makeDialFolder(
@@ -38,7 +41,7 @@ export async function makeDialFolder(
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   };
   try {
-    folder = await mkdtemp(join(directory, `beacon-gate-${process.pid}-`));
+    folder = await mkdtemp(join(directory, `beacon-gate-${process.pid}-${MARK}-`));
     const { certificate, grant, host, line, signer } = obtained;
     const at = (name: string): string => join(folder ?? directory, name);
     const agent = await openAgent({
@@ -82,8 +85,9 @@ export async function makeDialFolder(
 /** Removes what processes that are no longer there have left in `directory`. */
 export function sweepDialFolders(directory = tmpdir()): void {
   for (const name of readdirSync(directory)) {
-    const pid = NAME.exec(name)?.[1];
-    if (pid === undefined || isAlive(Number(pid))) continue;
+    const [, pid, mark] = NAME.exec(name) ?? [];
+    if (pid === undefined) continue;
+    if (Number(pid) === process.pid ? mark === MARK : isAlive(Number(pid))) continue;
     const folder = join(directory, name);
     try {
       if (statSync(folder).uid === process.getuid?.()) rmSync(folder, { recursive: true, force: true });
