@@ -4,8 +4,6 @@
  * other words for a service that it knows than for one that it does not.
  */
 import { execFile } from 'node:child_process';
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import {
   type CaMetadata,
@@ -19,47 +17,25 @@ import {
 } from '@beacon/client';
 import { brokerAudience } from '@beacon/protocol/name';
 import {
-  inStore,
-  migrationState,
-  nameOfStore,
-  openDatabase,
-  readStore,
+  type CheckedStore,
+  type CheckResult,
+  checkStore,
+  createChecks,
   readTlsFiles,
   tlsFiles,
-  verifyRecords,
 } from '@beacon/server';
 import { type BrokerKeys, readBrokerKeys } from './broker-keys.ts';
-import { type BrokerConfiguration, readBrokerConfiguration } from './configuration.ts';
+import { readBrokerConfiguration } from './configuration.ts';
 import { type BrokerTables, migrations } from './create-broker.ts';
 import { BrokerError } from './error.ts';
 import { readProcedures } from './procedures-configuration.ts';
-
-export interface CheckResult {
-  readonly check: string;
-  readonly ok: boolean;
-  readonly detail: string;
-}
 
 /** A certificate begins a minute before it is made, and a proof is believed for a minute. */
 const MAX_CLOCK_OFF_MS = 30_000;
 
 /** One result a check, in order; the file itself first, and nothing more when it cannot be read. */
 export async function checkBroker(file: string, outside: Outside = defaultOutside()): Promise<CheckResult[]> {
-  const results: CheckResult[] = [];
-  const attempt = async <T>(
-    check: string,
-    work: () => T | Promise<T>,
-    detail: (value: T) => string,
-  ): Promise<T | undefined> => {
-    try {
-      const value = await work();
-      results.push({ check, ok: true, detail: detail(value) });
-      return value;
-    } catch (error) {
-      results.push({ check, ok: false, detail: error instanceof Error ? error.message : String(error) });
-      return undefined;
-    }
-  };
+  const { results, attempt } = createChecks();
   const configuration = await attempt(
     'configuration',
     () => readBrokerConfiguration(file),
@@ -87,8 +63,15 @@ export async function checkBroker(file: string, outside: Outside = defaultOutsid
   );
   await attempt(
     'store',
-    () => checkStore(configuration.store),
-    (detail) => detail,
+    () =>
+      checkStore(
+        configuration.store,
+        { chain: 'broker', migrations },
+        (checked: CheckedStore<BrokerTables>) => ({
+          detail: `${checked.name}: ${checked.records} records, the chain holds`,
+        }),
+      ),
+    ({ detail }) => detail,
   );
   await attempt(
     'ssh',
@@ -164,48 +147,5 @@ async function checkSsh(path: string): Promise<string> {
       `${path} cannot be started: install OpenSSH's client, or name its place in ssh.path`,
       { cause: error },
     );
-  }
-}
-
-function requireWritable(path: string): void {
-  if (!existsSync(path)) {
-    throw new BrokerError('file', `the folder ${path} is not there: make it with mkdir -m 700 ${path}`);
-  }
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-  } catch (error) {
-    throw new BrokerError(
-      'file',
-      `${path} cannot be written: give it to whoever runs serve, and run this check as the same`,
-      { cause: error },
-    );
-  }
-}
-
-async function checkStore(store: BrokerConfiguration['store']): Promise<string> {
-  const name = nameOfStore(store);
-  const place = readStore(store);
-  if ('file' in place) {
-    const { file } = place;
-    requireWritable(dirname(file));
-    if (!existsSync(file)) return `${file} is not there yet: serve will make it`;
-    requireWritable(file);
-    if ((statSync(file).mode & 0o077) !== 0)
-      throw new BrokerError('configuration', `${file} is open to others: run chmod 600 ${file}`);
-  }
-  const database = openDatabase<BrokerTables>({ ...place, readOnly: true });
-  try {
-    const state = await migrationState(database, ...migrations);
-    if (state === 'none') return `${name} is empty: serve will make its tables`;
-    const verdict = await verifyRecords(database, { chain: 'broker' });
-    if (verdict.ok) return `${name}: ${verdict.count} records, the chain holds`;
-    throw new BrokerError(
-      'store',
-      `${name}: record ${verdict.firstBad}: ${verdict.why}: compare with a backup`,
-    );
-  } catch (error) {
-    throw inStore(store, error);
-  } finally {
-    await database.destroy();
   }
 }

@@ -1,6 +1,6 @@
 /** What `beacon ca check` says of trust documents and hosts, from what the store holds; each line ends with what to do. */
 import type { HostWarning } from '@beacon/protocol/http/enrolment';
-import type { CheckResult } from './check.ts';
+import type { CheckResult } from '@beacon/server';
 import { type DocumentAge, hostsByWarning, LATE, type TrustHealth } from './trust-health.ts';
 
 const SHOWN = 10;

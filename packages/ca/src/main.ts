@@ -3,18 +3,21 @@
  * `policy check|test`, `records verify|erase`. Prints the product on standard output; errors are thrown, for the command
  * line to print.
  */
-import { describeDefaults, reloadSignal, stopSignal, untilReady } from '@beacon/server';
 import {
-  beside,
-  DEFAULT_CONFIGURATION,
-  DEFAULT_FOLDER,
-  help,
+  chosenPlaces,
+  describeSettings,
   print,
+  printChecks,
   printJson,
-  read,
+  readyOptions,
+  reloadSignal,
+  requireChosen,
+  stopSignal,
   talk,
-  usage,
-} from './arguments.ts';
+  unreadOption,
+  untilReady,
+} from '@beacon/server';
+import { beside, DEFAULT_CONFIGURATION, DEFAULT_FOLDER, help, read, usage } from './arguments.ts';
 import { checkCa } from './check.ts';
 import { caConfiguration, chosen, readCaConfiguration } from './configuration.ts';
 import { initCa } from './init.ts';
@@ -69,7 +72,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   );
   const run = words === undefined ? undefined : subcommands[words];
   if (argv.includes('--help') || argv.includes('-h')) {
-    print(`${help}\nSettings of ca.yaml:\n${settings()}`);
+    print(`${help}\nSettings of ca.yaml:\n${describeSettings(caConfiguration)}`);
     return 0;
   }
   if (run === undefined || words === undefined) {
@@ -78,19 +81,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     return await run(argv.slice(words.split(' ').length));
   } catch (error) {
-    if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS'))
-      throw usage(error.message.replace(/ To specify a positional.*$/, ''), words);
+    const typed = unreadOption(error);
+    if (typed !== undefined) throw usage(typed, words);
     throw readableFailure(error);
   }
-}
-
-function settings(): string {
-  return describeDefaults(caConfiguration)
-    .map(({ key, required, default: value, description }) => {
-      const standing = value === undefined ? (required ? 'required' : 'optional') : `default ${value}`;
-      return `  ${key}: ${description} (${standing})\n`;
-    })
-    .join('');
 }
 
 async function init(argv: readonly string[]): Promise<number> {
@@ -103,19 +97,11 @@ async function init(argv: readonly string[]): Promise<number> {
   const publicUrl = values['public-url'];
   if (publicUrl === undefined)
     throw usage('--public-url is missing: how will people reach this CA?', 'ca init');
-  requireChosen(values);
-  const [, host = '', port = ''] = /^(.+):(\d+)$/.exec(values['listen'] ?? '127.0.0.1:8443') ?? [];
-  const webUrl = values['github-web-url'] ?? 'https://github.com';
+  requireChosen(values, chosen, (text) => usage(text, 'ca init'));
   const report = await initCa({
     folder: values['dir'] ?? DEFAULT_FOLDER,
     publicUrl,
-    listenHost: host.replace(/^\[|\]$/g, ''),
-    listenPort: Number(port),
-    provider: values['provider'] ?? 'github',
-    webUrl,
-    apiUrl:
-      values['github-api-url'] ??
-      (webUrl === 'https://github.com' ? 'https://api.github.com' : `${webUrl}/api/v3`),
+    ...chosenPlaces(values, '127.0.0.1:8443'),
     clientId: values['client-id'] ?? CLIENT_ID_TO_SET,
     systemd: values.systemd,
     ...(values['admin'] === undefined ? {} : { administratorLogin: values['admin'] }),
@@ -133,16 +119,6 @@ async function init(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** Everything that stands in ca.yaml afterwards must be what a later start reads, and is refused by the option's name. */
-function requireChosen(values: Partial<Record<string, string | boolean>>): void {
-  for (const name of Object.keys(chosen.shape) as (keyof typeof chosen.shape)[]) {
-    if (values[name] === undefined) continue;
-    const result = chosen.shape[name].safeParse(values[name]);
-    const [issue] = result.error?.issues ?? [];
-    if (issue !== undefined) throw usage(`--${name}: ${issue.message}`, 'ca init');
-  }
-}
-
 async function serve(argv: readonly string[]): Promise<number> {
   const { values } = read(argv, 0, ['config']);
   await serveCa(values['config'] ?? DEFAULT_CONFIGURATION, stopSignal(), reloadSignal);
@@ -151,30 +127,17 @@ async function serve(argv: readonly string[]): Promise<number> {
 
 async function ready(argv: readonly string[]): Promise<number> {
   const { values } = read(argv, 0, ['config', 'within', 'pid']);
-  const within = values.within ?? '0';
-  if (!/^\d{1,4}$/.test(within)) throw usage('--within is a number of seconds', 'ca ready');
-  if (values.pid !== undefined && !/^[1-9]\d{0,9}$/.test(values.pid))
-    throw usage('--pid is the number of a process', 'ca ready');
+  const options = readyOptions(values, (text) => usage(text, 'ca ready'));
   const file = values.config ?? DEFAULT_CONFIGURATION;
   const server = { name: `the CA of ${file}`, listen: () => readCaConfiguration(file).listen };
-  await untilReady(server, {
-    withinMs: Number(within) * 1000,
-    ...(values.pid === undefined ? {} : { pid: Number(values.pid) }),
-  });
+  await untilReady(server, options);
   return 0;
 }
 
 async function check(argv: readonly string[]): Promise<number> {
   const { values } = read(argv, 0, ['config']);
   const results = await checkCa(values['config'] ?? DEFAULT_CONFIGURATION);
-  const ok = results.every((result) => result.ok);
-  if (values.json) printJson({ ok, checks: results });
-  else
-    for (const result of results)
-      print(
-        `${result.warning === true ? 'warning' : result.ok ? 'ok     ' : 'DEFECT '} ${result.check}: ${result.detail.replaceAll('\n', '\n        ')}\n`,
-      );
-  return ok ? 0 : 1;
+  return printChecks(results, values.json);
 }
 
 async function serviceKey(argv: readonly string[]): Promise<number> {

@@ -1,6 +1,7 @@
 /** `policy check|test`: policies, inventory and cases as files, without a CA. */
 import { createPolicyEngine, explain, parseCases, runPolicyCases } from '@beacon/policy';
-import { beside, print, printJson, read, talk, usage } from './arguments.ts';
+import { print, printJson, talk } from '@beacon/server';
+import { beside, read, usage } from './arguments.ts';
 import { inPolicyFolder, readInventory, readPolicies } from './load.ts';
 import { readCases } from './policy-configuration.ts';
 

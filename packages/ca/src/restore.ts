@@ -6,13 +6,10 @@
  */
 import {
   chmodSync,
-  closeSync,
   copyFileSync,
   existsSync,
-  fsyncSync,
   mkdirSync,
   mkdtempSync,
-  openSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -25,6 +22,7 @@ import {
   openDatabase,
   type RecordAnchor,
   readStore,
+  syncFolder,
 } from '@beacon/server';
 import { BACKUP_VERSION, type BackupTables, refuseThere, requireWhole, storeFile } from './backup.ts';
 import type { Tables, Tx } from './ca.ts';
@@ -222,10 +220,4 @@ async function endSessions(tx: Tx, at: Date): Promise<number> {
   await tx.deleteFrom('oauth_artifacts').execute();
   await tx.deleteFrom('sign_ins').execute();
   return Number(numUpdatedRows);
-}
-
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r');
-  fsyncSync(descriptor);
-  closeSync(descriptor);
 }

@@ -1,7 +1,15 @@
 /** `ca backup|restore` and `records verify|erase`: commands on the store's file or database, without the CA. */
 import { parseArgs } from 'node:util';
-import { openDatabase, type RecordAnchor, type RecordTables, readStore, verifyRecords } from '@beacon/server';
-import { DEFAULT_CONFIGURATION, print, printJson, read, usage } from './arguments.ts';
+import {
+  openDatabase,
+  print,
+  printJson,
+  type RecordAnchor,
+  type RecordTables,
+  readStore,
+  verifyRecords,
+} from '@beacon/server';
+import { DEFAULT_CONFIGURATION, read, usage } from './arguments.ts';
 import { backupCa } from './backup.ts';
 import { readCaConfiguration } from './configuration.ts';
 import { erasePerson } from './erase.ts';

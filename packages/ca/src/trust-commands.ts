@@ -1,8 +1,9 @@
 /** `ca key`, `ca root init|draft|sign`, `ca rotate prepare|retire|lost`: keys, and the trust root before it is published. */
 import { parseArgs } from 'node:util';
 import type { TrustRoot } from '@beacon/protocol/trust';
+import { print, printJson, talk } from '@beacon/server';
 import { fingerprint, parsePublicKeyLine } from '@beacon/ssh/public-key';
-import { DEFAULT_CONFIGURATION, print, printJson, read, talk, usage } from './arguments.ts';
+import { DEFAULT_CONFIGURATION, read, usage } from './arguments.ts';
 import type { KeyKind } from './keys.ts';
 import { loseCaKey } from './lost-key.ts';
 import { draftRoot, makeKeyFile, signRoot } from './trust-documents.ts';

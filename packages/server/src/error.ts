@@ -24,6 +24,8 @@ const kinds = {
   seal: 'internal',
   /** The address cannot be listened on, or must not be. */
   listen: 'internal',
+  /** A folder cannot be made: there is something, or the draft of it. */
+  'init-refused': 'conflict',
   /** The server of a configuration does not say in time that it is ready. */
   'not-ready': 'unavailable',
   /** A TLS certificate or its key cannot be used. */

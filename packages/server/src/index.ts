@@ -1,5 +1,21 @@
 export { type AppOptions, createApp, type Mount, type MountHandler } from './app.ts';
 export {
+  chosenPlaces,
+  type OptionValues,
+  readOptions,
+  readyOptions,
+  requireChosen,
+  unreadOption,
+  withUsage,
+} from './arguments.ts';
+export {
+  type CheckedStore,
+  type CheckResult,
+  checkStore,
+  createChecks,
+  type StoreFinding,
+} from './check.ts';
+export {
   describeDefaults,
   duration,
   formatDuration,
@@ -42,18 +58,26 @@ export { type Listening, type ListenOptions, listen, requireProtection, type Tls
 export { createLog, type Log, type LogOptions } from './log.ts';
 export { createMetrics, type Metrics, metricsRoute } from './metrics.ts';
 export { type Migrations, migrate, migrationState } from './migration.ts';
+export {
+  type DraftFolder,
+  makeNewFolder,
+  requireNewFolder,
+  startingSteps,
+  syncFolder,
+} from './new-folder.ts';
 export { type Html, html, messagePage, type Page, pageHeaders, renderPage, sendPage } from './page.ts';
 export { addressKey, trustProxies } from './peer.ts';
 export { type PreparedQuery, prepareQuery, type QueriedStore } from './prepared-query.ts';
+export { describeSettings, print, printChecks, printJson, talk } from './print.ts';
 export {
   consumeProof,
   KEPT_FOR_SLOW_CLOCKS_MS,
   type ProofTables,
   proofMigrations,
   pruneProofs,
-  type UsedProof,
 } from './proof-store.ts';
-export { type ReadyOptions, type StartedServer, untilReady } from './ready.ts';
+export { readableFailure } from './readable-failure.ts';
+export { untilReady } from './ready.ts';
 export {
   type ChainOptions,
   type ChainVerdict,
@@ -91,7 +115,6 @@ export { createSealer, type Sealer } from './seal.ts';
 export { isCredentialPath, readSecretFile, type SecretFileOptions } from './secret-file.ts';
 export {
   reloadSignal,
-  type ServeOptions,
   type Serving,
   type StopSignals,
   serveApp,
@@ -103,10 +126,8 @@ export {
   chosenListen,
   connectionLimits,
   daysSetting,
-  type ListenSettings,
   listenSettings,
   metricsSetting,
-  type Places,
   pathSetting,
   placeServerFiles,
   placesOf,
