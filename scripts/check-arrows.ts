@@ -75,7 +75,7 @@ const libraries: Readonly<Record<string, readonly Place[]>> = {
     { package: 'server', files: /./, typesOnly: true },
   ],
   '@asteasolutions/zod-to-openapi': [{ package: 'protocol', files: /^http\// }],
-  jose: anywhereIn('ca', 'broker', 'client'),
+  jose: anywhereIn('server', 'ca', 'broker', 'client'),
   '@octokit/*': anywhereIn('github'),
   '@cedar-policy/cedar-wasm': anywhereIn('policy'),
   sshpk: [{ package: 'ssh', files: /^key[.]ts$/ }],

@@ -3,9 +3,14 @@
  * a browser with the portal's cookie, which for a change must also say that it comes from a page of ours. Both have a
  * session at the CA behind them, and neither has rights here: every grant is the CA's to give.
  */
-import type { Credentials, GroupCommit } from '@beacon/server';
-import { consumeProof, type ProofTables } from '@beacon/server';
-import { verifyAccessProof } from './access-proof.ts';
+import {
+  type Credentials,
+  consumeProof,
+  type GroupCommit,
+  type ProofFault,
+  type ProofTables,
+  verifyProof,
+} from '@beacon/server';
 import type { CaConnection } from './ca-connection.ts';
 import type { Access, BrokerCaller } from './define-route.ts';
 import { BrokerError } from './error.ts';
@@ -39,13 +44,9 @@ export function createAuthenticate(
       keys: ca.keys,
       now: ca.outside.now(),
     });
-    const proof = await verifyAccessProof(request.headers['dpop'], {
-      method: request.method,
-      url: request.url,
-      accessToken: token.text,
-      rawBody,
-      now: ca.outside.now(),
-    });
+    const { method, url } = request;
+    const context = { method, url, accessToken: token.text, rawBody, now: ca.outside.now() };
+    const proof = await verifyProof(request.headers['dpop'], context, refuseProof);
     if (proof.thumbprint !== token.thumbprint) {
       throw new BrokerError(
         'proof-invalid',
@@ -108,6 +109,10 @@ export function createAuthenticate(
         return byCookie(credentials, 'leave');
     }
   };
+}
+
+function refuseProof(_fault: ProofFault, message: string, cause?: unknown): BrokerError {
+  return new BrokerError('proof-invalid', message, { cause });
 }
 
 /** A read by a page of another site would tell it nothing, but there is none that should be asked for. */

@@ -4,10 +4,9 @@
  * person; what they may do is policy's to say.
  */
 import { CA_AUDIENCE } from '@beacon/protocol/name';
-import type { Credentials } from '@beacon/server';
+import { type Credentials, type Proof, type ProofFault, verifyProof } from '@beacon/server';
 import { CaError } from './error.ts';
 import type { OauthStore } from './oauth-store.ts';
-import { type Proof, verifyProof } from './proof.ts';
 import type { Session, Sessions } from './session.ts';
 
 export interface Caller {
@@ -84,13 +83,9 @@ export function createAuthenticate(options: AuthenticationOptions): Authenticate
   return async ({ request, rawBody }) => {
     const text = readAuthorization(request.headers['authorization']);
     const token = await readToken(text);
-    const proof = await verifyProof(request.headers['dpop'], {
-      method: request.method,
-      url: request.url,
-      accessToken: text,
-      rawBody,
-      now: now(),
-    });
+    const { method, url } = request;
+    const context = { method, url, accessToken: text, rawBody, now: now() };
+    const proof = await verifyProof(request.headers['dpop'], context, refuseProof);
     if (proof.thumbprint !== token.thumbprint) {
       throw new CaError('proof-invalid', 'the DPoP proof was made by another key than the token is bound to');
     }
@@ -105,6 +100,10 @@ export function createAuthenticate(options: AuthenticationOptions): Authenticate
       proof,
     };
   };
+}
+
+function refuseProof(code: ProofFault, message: string, cause?: unknown): CaError {
+  return new CaError(code, message, { cause });
 }
 
 function readAuthorization(header: string | undefined): string {

@@ -6,6 +6,7 @@
  * library does not carry them: `slow_down`, the poll interval, token exchange, the session's end as every token's end.
  */
 import { CA_AUDIENCE } from '@beacon/protocol/name';
+import { proofAlgorithms } from '@beacon/server';
 import { calculateJwkThumbprint, decodeProtectedHeader, type JWK } from 'jose';
 import {
   type AdapterFactory,
@@ -29,7 +30,6 @@ import {
   serviceOfAudience,
 } from './oauth-client.ts';
 import { keyOf } from './oauth-store.ts';
-import { proofAlgorithms } from './proof.ts';
 import { fixPublicUrl } from './public-url.ts';
 import type { Session, Sessions } from './session.ts';
 import { signInPolicy } from './sign-in-prompt.ts';

@@ -2,8 +2,7 @@
  * What a machine says to the CA for itself: a body signed by its own host key (`@beacon/protocol/host-request` has the
  * wire). Unknown hosts, disabled ones and wrong signatures are refused in the same words, for the asker is a stranger.
  */
-import type { RequestFacts } from '@beacon/server';
-import { consumeProof } from '@beacon/server';
+import { consumeProof, type RequestFacts } from '@beacon/server';
 import { isSameKey, type PublicKey, parsePublicKeyLine } from '@beacon/ssh/public-key';
 import { verifyMessageAside } from '@beacon/ssh/sshsig';
 import type { Ca, Tx } from './ca.ts';

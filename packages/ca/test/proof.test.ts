@@ -1,8 +1,7 @@
+import { type ProofContext, type ProofFault, verifyProof } from '@beacon/server';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { CaError } from '../src/error.ts';
-import { type ProofContext, verifyProof } from '../src/proof.ts';
 import { makeKeys, makeProof, sha256 } from './authorization-lab.ts';
 
 const now = new Date('2026-11-22T12:00:00.500Z');
@@ -18,12 +17,15 @@ function proof(claims: Record<string, unknown> = {}, header: Record<string, unkn
   return makeProof(keys, 'POST', url, { ...right, ...claims }, header);
 }
 
+class Refused extends Error {}
+const refuse = (fault: ProofFault) => new Refused(fault);
+
 async function codeOf(made: string | undefined, change: Partial<ProofContext> = {}): Promise<string> {
   try {
-    await verifyProof(made, { ...context, ...change });
+    await verifyProof(made, { ...context, ...change }, refuse);
     return 'taken';
   } catch (error) {
-    if (error instanceof CaError) return error.code;
+    if (error instanceof Refused) return error.message;
     throw error;
   }
 }
@@ -34,7 +36,7 @@ test.each(['EdDSA', 'ES256'] as const)(
     const own = await makeKeys(alg);
     const jti = 'j'.repeat(20);
     const made = await makeProof(own, 'POST', url, { ...right, jti, key_proof: 'c2ln' });
-    expect(await verifyProof(made, context)).toEqual({
+    expect(await verifyProof(made, context, refuse)).toEqual({
       thumbprint: own.thumbprint,
       jti,
       expiresAt: new Date((seconds + 60) * 1000),
@@ -46,9 +48,8 @@ test.each(['EdDSA', 'ES256'] as const)(
 
 test('without a body the proof names none', async () => {
   const bare = { rawBody: Buffer.alloc(0) };
-  expect(await verifyProof(await proof({ body: undefined }), { ...context, ...bare })).not.toHaveProperty(
-    'body',
-  );
+  const held = await verifyProof(await proof({ body: undefined }), { ...context, ...bare }, refuse);
+  expect(held).not.toHaveProperty('body');
   expect(await codeOf(await proof(), bare)).toBe('proof-body');
 });
 
@@ -107,6 +108,7 @@ test.each<[string, Record<string, unknown>]>([
   ['no key', { jwk: undefined }],
   ["another's key", { jwk: (await makeKeys()).jwk }],
   ['a key of another kind', { jwk: { kty: 'oct', k: 'AAAA' } }],
+  ['a key with a member that no public key has', { jwk: { ...keys.jwk, dp: 'AAAA' } }],
   ['a key with its private part', { jwk: await exportJWK(keys.privateKey) }],
 ])('T1: refuses a proof whose header has %s', async (_title, header) => {
   expect(await codeOf(await proof({}, header))).toBe('proof-invalid');

@@ -69,6 +69,7 @@ export { type Html, html, messagePage, type Page, pageHeaders, renderPage, sendP
 export { addressKey, trustProxies } from './peer.ts';
 export { type PreparedQuery, prepareQuery, type QueriedStore } from './prepared-query.ts';
 export { describeSettings, print, printChecks, printJson, talk } from './print.ts';
+export { type Proof, type ProofContext, type ProofFault, proofAlgorithms, verifyProof } from './proof.ts';
 export {
   consumeProof,
   KEPT_FOR_SLOW_CLOCKS_MS,
