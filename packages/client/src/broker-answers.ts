@@ -2,6 +2,7 @@
  * What a broker's API answers about hosts, procedures, runners and traces (`@beacon/protocol/http/broker-hosts` and its
  * neighbours), read by hand into values.
  */
+import { RUNNER_FINDINGS } from '@beacon/protocol/run-words';
 import type { Json } from '@beacon/protocol/strict-json';
 import type { Answer } from './answer.ts';
 
@@ -93,20 +94,10 @@ export interface Runner {
         readonly labels: readonly string[];
       }
     | undefined;
-  readonly finding: (typeof FINDINGS)[number];
+  readonly finding: (typeof RUNNER_FINDINGS)[number];
   readonly detail: string | undefined;
 }
 
-const FINDINGS = [
-  'idle',
-  'busy',
-  'offline',
-  'zombie-busy',
-  'outdated',
-  'orphan-at-github',
-  'orphan-on-host',
-  'unconfirmed',
-] as const;
 const CHAINS = ['broker', 'ca', 'host'] as const;
 const ALLOWED = ['yes', 'no', 'depends'] as const;
 
@@ -190,7 +181,7 @@ export function readRunner(runner: Answer): Runner {
             busy: github.boolean('busy'),
             labels: github.texts('labels', 300),
           },
-    finding: runner.word('finding', FINDINGS),
+    finding: runner.word('finding', RUNNER_FINDINGS),
     detail: runner.optionalText('detail', 2000),
   };
 }

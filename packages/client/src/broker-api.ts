@@ -3,8 +3,10 @@
  * with a token for this broker's audience and a proof over the exact body; a refusal is a ClientError `refused`, as at
  * the CA. Secrets travel in the body of a request alone.
  */
+
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunWish } from '@beacon/protocol/run-words';
 import {
   type BrokerTrace,
   type Procedure,
@@ -23,7 +25,7 @@ import { type CaRequest, requestAuthorized, requestPublic, streamAuthorized } fr
 import { ClientError } from './error.ts';
 import { defaultOutside, type Outside } from './exchange.ts';
 import { json, queryOf, read, segment } from './request-parts.ts';
-import { type Run, type RunEvent, type RunWish, readRun } from './run-answers.ts';
+import { type Run, type RunEvent, readRun } from './run-answers.ts';
 import { type FollowOptions, followEvents, RECONNECTING, type Reconnecting } from './run-events.ts';
 import { parseServerUrl } from './server-url.ts';
 import type { Credentials } from './session.ts';

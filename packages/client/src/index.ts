@@ -5,6 +5,7 @@
  * A backend that acts for people: `discoverCa` → `generateProofKey` → `startAuthorization` / `finishAuthorization` (or
  * `exchangeToken`) → `credentialsOf` → `createCaApi` → `obtainCertificate`. See `docs/api.md`.
  */
+export { RUN_PHASES, RUN_WISHES, type RunPhase, type RunWish } from '@beacon/protocol/run-words';
 export {
   type AuthorizationAnswer,
   type AuthorizationRequest,
@@ -75,15 +76,7 @@ export {
   type ProofKey,
   type StoredProofKey,
 } from './proof.ts';
-export {
-  RUN_PHASES,
-  RUN_WISHES,
-  type Run,
-  type RunEvent,
-  type RunPhase,
-  type RunStep,
-  type RunWish,
-} from './run-answers.ts';
+export type { Run, RunEvent, RunStep } from './run-answers.ts';
 export type { FollowOptions, Reconnecting } from './run-events.ts';
 export { parseServerUrl } from './server-url.ts';
 export {

@@ -1,63 +1,17 @@
 /**
  * What a broker's API answers about runs (`@beacon/protocol/http/runs`), read by hand into values: times as `Date`, names
- * as the programs of this language write them. The lists of words stand here once more, since this package loads no
- * schemas; a test holds the two against each other.
+ * as the programs of this language write them. This package loads no schemas.
  */
-import type { RunEventKind, RunPhaseName, RunWishName } from '@beacon/protocol/http/runs';
+import {
+  RUN_PHASES,
+  RUN_WISHES,
+  type RunEventKind,
+  type RunPhase,
+  type RunWish,
+  STEP_OUTCOMES,
+} from '@beacon/protocol/run-words';
 import type { Json } from '@beacon/protocol/strict-json';
 import type { Answer } from './answer.ts';
-
-export const RUN_PHASES = [
-  'queued',
-  'deciding',
-  'preparing',
-  'certifying',
-  'connecting',
-  'replacing',
-  'running',
-  'ending',
-  'undoing',
-  'removing',
-  'interrupted',
-  'looking',
-  'taking-back',
-  'succeeded',
-  'failed',
-  'cancelled',
-  'denied',
-] as const satisfies readonly RunPhaseName[];
-export type RunPhase = (typeof RUN_PHASES)[number];
-
-export const STEP_OUTCOMES = [
-  'waiting',
-  'sent',
-  'started',
-  'succeeded',
-  'failed',
-  'refused',
-  'unknown',
-  'undone',
-  'left',
-] as const;
-
-export const RUN_WISHES = [
-  'cancel',
-  'look',
-  'resume',
-  'retry',
-  'undo',
-] as const satisfies readonly RunWishName[];
-export type RunWish = (typeof RUN_WISHES)[number];
-
-export const RUN_EVENT_KINDS = [
-  'phase',
-  'step',
-  'stdout',
-  'stderr',
-  'truncated',
-  'note',
-  'over',
-] as const satisfies readonly RunEventKind[];
 
 export interface Run {
   readonly id: string;

@@ -4,11 +4,12 @@
  * longer each time, and jittered, so that the watchers of a broker that was restarted do not come all at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RUN_EVENT_KINDS } from '@beacon/protocol/run-words';
 import { Answer } from './answer.ts';
 import { ClientError } from './error.ts';
 import { readEventStream, type StreamEvent } from './event-stream.ts';
 import type { OpenAnswer } from './exchange.ts';
-import { RUN_EVENT_KINDS, type RunEvent } from './run-answers.ts';
+import type { RunEvent } from './run-answers.ts';
 
 /** When a lost stream is asked for again. */
 export interface Reconnecting {

@@ -1,4 +1,3 @@
-import * as schemas from '@beacon/protocol/http/runs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   type BrokerApi,
@@ -17,7 +16,6 @@ import {
   startDeviceLogin,
   storedSession,
 } from '../src/index.ts';
-import { RUN_EVENT_KINDS, RUN_PHASES, RUN_WISHES, STEP_OUTCOMES } from '../src/run-answers.ts';
 import { type SmallBroker, startSmallBroker } from './small-broker.ts';
 import { type SmallCa, startSmallCa } from './small-ca.ts';
 
@@ -129,13 +127,6 @@ describe("a broker's description", () => {
 });
 
 describe("a broker's answers", () => {
-  it('say the words of the schemas, each of them', () => {
-    expect(RUN_PHASES).toEqual(schemas.RUN_PHASES);
-    expect(RUN_WISHES).toEqual(schemas.WISHES);
-    expect(RUN_EVENT_KINDS).toEqual(schemas.RUN_EVENTS);
-    expect(STEP_OUTCOMES).toEqual(schemas.STEP_OUTCOMES);
-  });
-
   it('are read into values', async () => {
     broker.knobs.details['build-01'] = {
       host: { id: 'build-01', state: 'enabled', logins: ['beacon'], labels: { a: 'b' }, pools: [] },

@@ -14,23 +14,20 @@ import {
 import { placeList, runnerList } from '@beacon/protocol/http/runners';
 import {
   type RunEntry,
-  type RunEventKind,
   type RunRequest,
   run as runAnswer,
   runChange,
   runList,
   runQuery,
   runRequest,
-  type WISHES,
 } from '@beacon/protocol/http/runs';
 import { trace as traceAnswer } from '@beacon/protocol/http/trace';
 import { createId } from '@beacon/protocol/id';
+import type { RunEventKind, RunWish } from '@beacon/protocol/run-words';
 import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose';
 import type { SmallCa } from './small-ca.ts';
 import { Refusal, refuse, send } from './small-ca-refusal.ts';
 import { BROKER_AUDIENCE } from './small-ca-tokens.ts';
-
-type Wish = (typeof WISHES)[number];
 
 export interface BrokerKnobs {
   hosts: unknown;
@@ -40,7 +37,7 @@ export interface BrokerKnobs {
   /** Is called when a run was made. */
   script: (run: RunEntry) => void;
   /** Is called when a person pressed something. */
-  press: (run: RunEntry, wish: Wish) => void;
+  press: (run: RunEntry, wish: RunWish) => void;
   /** Whether it has answered the request in its own way. */
   intercept: (request: IncomingMessage, response: ServerResponse) => boolean;
   /** What stands on the wire instead of an event's text. */
@@ -53,7 +50,7 @@ export interface SmallBroker {
   /** Every request as `METHOD /path?query`. */
   readonly requests: string[];
   readonly orders: RunRequest[];
-  readonly wishes: { readonly wish: Wish; readonly secrets: unknown }[];
+  readonly wishes: { readonly wish: RunWish; readonly secrets: unknown }[];
   /** What `last-event-id` said, of each stream that was opened. */
   readonly lastIds: (string | undefined)[];
   /** Tokens that were presented, each once. */
@@ -251,7 +248,7 @@ export async function startSmallBroker(
     if (method === 'GET' && what === undefined) return answer(runAnswer, kept(id).entry);
     if (method === 'GET' && what === 'events') return stream(request, response, id);
     if (method === 'POST' && what !== undefined) {
-      const wish = what as Wish;
+      const wish = what as RunWish;
       if (!kept(id).entry.possible.includes(wish))
         throw new Refusal(400, 'wish-refused', `${wish} is not possible now`);
       wishes.push({ wish, secrets: runChange.parse(asked).secrets });

@@ -4,6 +4,7 @@
  * them configure a runner; so both name that host.
  */
 import { z } from 'zod';
+import { RUNNER_FINDINGS } from '../run-words.ts';
 import { hostId, id } from './name.ts';
 
 export const runnerScope = z
@@ -30,22 +31,6 @@ export const place = z
 export const placeList = z.strictObject({ places: z.array(place) }).meta({ id: 'RunnerPlaces' });
 
 export const runnerQuery = z.strictObject({ host: hostId, scope: runnerScope });
-
-export const RUNNER_FINDINGS = [
-  'idle',
-  'busy',
-  'offline',
-  /** Offline, and GitHub has it over a job that never ended. */
-  'zombie-busy',
-  /** Below GitHub's newest version, after which it is given no jobs some day. */
-  'outdated',
-  /** GitHub has it and its host has not. */
-  'orphan-at-github',
-  /** A host has it and GitHub has not. */
-  'orphan-on-host',
-  /** Missing at GitHub, and not long enough to believe it. */
-  'unconfirmed',
-] as const;
 
 export const runner = z
   .strictObject({

@@ -3,6 +3,7 @@
  * watchers see. A secret travels in a request alone and stands in no answer.
  */
 import { z } from 'zod';
+import { RUN_PHASES, RUN_WISHES, STEP_OUTCOMES } from '../run-words.ts';
 import { command, hostId, id, limit, login, parameter, person, service, time, wholeNumber } from './name.ts';
 
 /** What the gate takes of one value at most, less what stands around it in a line. */
@@ -51,40 +52,6 @@ export const runChange = z
 /** What a person may press; `cancel`, `look` and `undo` take no secrets. */
 export const runWish = z.strictObject({ v: z.literal(1) }).meta({ id: 'RunWish' });
 
-export const WISHES = ['cancel', 'look', 'resume', 'retry', 'undo'] as const;
-
-export const RUN_PHASES = [
-  'queued',
-  'deciding',
-  'preparing',
-  'certifying',
-  'connecting',
-  'replacing',
-  'running',
-  'ending',
-  'undoing',
-  'removing',
-  'interrupted',
-  'looking',
-  'taking-back',
-  'succeeded',
-  'failed',
-  'cancelled',
-  'denied',
-] as const;
-
-export const STEP_OUTCOMES = [
-  'waiting',
-  'sent',
-  'started',
-  'succeeded',
-  'failed',
-  'refused',
-  'unknown',
-  'undone',
-  'left',
-] as const;
-
 const phase = z.enum(RUN_PHASES);
 
 export const runStep = z
@@ -128,7 +95,7 @@ export const run = z
     created: time,
     updated: time,
     retry_of: id.optional(),
-    possible: z.array(z.enum(WISHES)).meta({ description: 'what the person may press now' }),
+    possible: z.array(z.enum(RUN_WISHES)).meta({ description: 'what the person may press now' }),
     last_event: z.int().min(0).meta({ description: 'the number of the last event so far' }),
   })
   .meta({ id: 'Run' });
@@ -150,9 +117,6 @@ export const runEventQuery = z.strictObject({
     .optional()
     .meta({ description: 'only events behind this one; the header last-event-id says the same' }),
 });
-
-export const RUN_EVENTS = ['phase', 'step', 'stdout', 'stderr', 'truncated', 'note', 'over'] as const;
-export type RunEventKind = (typeof RUN_EVENTS)[number];
 
 /** The header of `POST /v1/runs` under which the same wish is the same run. */
 export const IDEMPOTENCY_HEADER = 'idempotency-key';
@@ -178,5 +142,3 @@ export const HEARTBEAT_SECONDS = 15;
 export type RunRequest = z.infer<typeof runRequest>;
 export type RunChange = z.infer<typeof runChange>;
 export type RunEntry = z.infer<typeof run>;
-export type RunPhaseName = z.infer<typeof phase>;
-export type RunWishName = (typeof WISHES)[number];
