@@ -4,6 +4,7 @@
  * no terminal, and no command, for the host decides what runs. Pure.
  */
 import { isIP } from 'node:net';
+import { HOST_KEY_ALGORITHMS, NAMED_KEYS_ALONE } from '@beacon/ssh/client-options';
 import type { PublicKey } from '@beacon/ssh/public-key';
 import { BrokerError } from './error.ts';
 
@@ -40,16 +41,6 @@ export interface GateCall {
 /** So many unanswered signs of life end a connection. */
 const SERVER_ALIVE_COUNT = 3;
 
-/** Certificates only; SHA-1 is not among them. */
-const HOST_KEY_ALGORITHMS = [
-  'ssh-ed25519-cert-v01@openssh.com',
-  'ecdsa-sha2-nistp256-cert-v01@openssh.com',
-  'ecdsa-sha2-nistp384-cert-v01@openssh.com',
-  'ecdsa-sha2-nistp521-cert-v01@openssh.com',
-  'rsa-sha2-512-cert-v01@openssh.com',
-  'rsa-sha2-256-cert-v01@openssh.com',
-].join(',');
-
 /** The most that any name of a host may be made of; nothing here begins an option or means anything to a shell. */
 const HOST_NAME = /^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 const LOGIN = /^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/;
@@ -70,8 +61,6 @@ export function sshArguments(call: GateCall): readonly string[] {
     );
   }
   return options([
-    // KnownHostsCommand is known from OpenSSH 8.5 on.
-    ['IgnoreUnknown', 'KnownHostsCommand'],
     ['HostName', host.address],
     ['Port', String(host.port)],
     ['User', call.login],
@@ -90,23 +79,9 @@ export function sshArguments(call: GateCall): readonly string[] {
 /** What holds for the host and for the host before it. */
 function ourWay(call: GateCall): readonly (readonly [string, string])[] {
   return [
-    ['IdentitiesOnly', 'yes'],
-    ['GlobalKnownHostsFile', 'none'],
-    ['KnownHostsCommand', 'none'],
-    ['StrictHostKeyChecking', 'yes'],
-    ['VerifyHostKeyDNS', 'no'],
-    ['CheckHostIP', 'no'],
-    ['UpdateHostKeys', 'no'],
-    ['CanonicalizeHostname', 'no'],
+    ...NAMED_KEYS_ALONE,
     ['BatchMode', 'yes'],
-    ['PreferredAuthentications', 'publickey'],
-    ['PasswordAuthentication', 'no'],
-    ['KbdInteractiveAuthentication', 'no'],
-    ['HostbasedAuthentication', 'no'],
-    ['GSSAPIAuthentication', 'no'],
     ['AddKeysToAgent', 'no'],
-    ['ControlMaster', 'no'],
-    ['ControlPath', 'none'],
     ['ClearAllForwardings', 'yes'],
     ['ForwardAgent', 'no'],
     ['PermitLocalCommand', 'no'],

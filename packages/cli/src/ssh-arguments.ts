@@ -5,17 +5,8 @@
  * certificates alone.
  */
 import { isAbsolute } from 'node:path';
+import { HOST_KEY_ALGORITHMS, NAMED_KEYS_ALONE } from '@beacon/ssh/client-options';
 import { usageError } from './error.ts';
-
-/** Host keys are believed by certificate alone; SHA-1 is not among them. */
-export const HOST_KEY_ALGORITHMS = [
-  'ssh-ed25519-cert-v01@openssh.com',
-  'ecdsa-sha2-nistp256-cert-v01@openssh.com',
-  'ecdsa-sha2-nistp384-cert-v01@openssh.com',
-  'ecdsa-sha2-nistp521-cert-v01@openssh.com',
-  'rsa-sha2-512-cert-v01@openssh.com',
-  'rsa-sha2-256-cert-v01@openssh.com',
-].join(',');
 
 /** Options that would bring in other keys, or other options; by their old names too, which ssh still takes. */
 const NEVER = [
@@ -54,30 +45,14 @@ export interface SshCall {
  */
 function fixedOptions(call: SshCall): readonly (readonly [string, string])[] {
   return [
-    // KnownHostsCommand is known from OpenSSH 8.5 on.
-    ['IgnoreUnknown', 'KnownHostsCommand'],
+    ...NAMED_KEYS_ALONE,
     ['IdentityAgent', quote(call.agentSocket)],
-    ['IdentitiesOnly', 'yes'],
     ['IdentityFile', quote(call.certificateFile)],
     ['HostKeyAlias', call.host.id],
     ['HostKeyAlgorithms', HOST_KEY_ALGORITHMS],
     ['UserKnownHostsFile', quote(call.knownHostsFile)],
     ['RevokedHostKeys', quote(call.revokedHostsFile)],
-    ['GlobalKnownHostsFile', 'none'],
-    ['KnownHostsCommand', 'none'],
-    ['StrictHostKeyChecking', 'yes'],
-    ['VerifyHostKeyDNS', 'no'],
-    ['CheckHostIP', 'no'],
-    ['UpdateHostKeys', 'no'],
-    ['CanonicalizeHostname', 'no'],
     ['PubkeyAuthentication', 'yes'],
-    ['PreferredAuthentications', 'publickey'],
-    ['PasswordAuthentication', 'no'],
-    ['KbdInteractiveAuthentication', 'no'],
-    ['HostbasedAuthentication', 'no'],
-    ['GSSAPIAuthentication', 'no'],
-    ['ControlMaster', 'no'],
-    ['ControlPath', 'none'],
     ['HostName', call.host.address],
     ['Port', String(call.host.port)],
     ['User', call.login],

@@ -17,6 +17,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Host, type ObtainedCertificate, obtainCertificate } from '@beacon/client';
 import { isName } from '@beacon/protocol/name';
+import { HOST_KEY_ALGORITHMS } from '@beacon/ssh/client-options';
 import { formatPrivateKey, generateKey } from '@beacon/ssh/key';
 import { createSigner } from '@beacon/ssh/signature';
 import { type Context, openCa } from './context.ts';
@@ -25,7 +26,7 @@ import { withLock } from './file-lock.ts';
 import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from './private-file.ts';
 import { fetchRevokedHosts } from './revoked-hosts.ts';
 import { knownHosts } from './ssh.ts';
-import { HOST_KEY_ALGORITHMS, quote } from './ssh-arguments.ts';
+import { quote } from './ssh-arguments.ts';
 import { personalDirectory } from './ssh-config-files.ts';
 import { parseLifetime, parseSshTarget } from './ssh-target.ts';
 

@@ -3,7 +3,6 @@
  * with a token for this broker's audience and a proof over the exact body; a refusal is a ClientError `refused`, as at
  * the CA. Secrets travel in the body of a request alone.
  */
-
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunWish } from '@beacon/protocol/run-words';
