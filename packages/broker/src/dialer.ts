@@ -11,7 +11,7 @@ import { parsePrincipal } from '@beacon/protocol/name';
 import { ConnectionSlots } from './connection-slots.ts';
 import { type DialFolder, makeDialFolder, sweepDialFolders } from './dial-folder.ts';
 import { BrokerError } from './error.ts';
-import { type GateSession, NoSession, openGateSession, type SshProcess } from './gate-session.ts';
+import { type GateSession, killSsh, NoSession, openGateSession, type SshProcess } from './gate-session.ts';
 import { type JumpHost, sshArguments } from './ssh-arguments.ts';
 import { explainStart, type SshEnd } from './ssh-failure.ts';
 
@@ -119,7 +119,7 @@ class SshDialer implements Dialer {
   async close(): Promise<void> {
     this.#closing.abort();
     const ended = [...this.#running].map((ssh) => ssh.ended);
-    for (const { child } of this.#running) child.kill('SIGKILL');
+    for (const ssh of this.#running) killSsh(ssh);
     await Promise.all(ended);
   }
 
@@ -136,9 +136,7 @@ class SshDialer implements Dialer {
       folder = await makeDialFolder(obtained, revokedHosts, this.#options.directory);
       stop.throwIfAborted();
       const ssh = this.#start(obtained, folder);
-      const kill = (): void => {
-        ssh.child.kill('SIGKILL');
-      };
+      const kill = (): void => killSsh(ssh);
       stop.addEventListener('abort', kill, { once: true });
       const patienceMs = this.#connectTimeoutSeconds() * 1_000 + HELLO_MS;
       const isBehindJump = this.#options.proxyJump !== undefined;

@@ -205,9 +205,21 @@ async function goneOf(ssh: SshProcess): Promise<SshEnd> {
   return end;
 }
 
-function leave({ child, stdout }: SshProcess): void {
-  child.kill('SIGKILL');
-  stdout.destroy();
+function leave(ssh: SshProcess): void {
+  killSsh(ssh);
+  ssh.stdout.destroy();
+}
+
+/** With all of its group: the ssh to a jump host would stay as long as that waits for a host which does not answer. */
+export function killSsh({ child }: SshProcess): void {
+  const { pid, exitCode, signalCode } = child;
+  if (pid === undefined || exitCode !== null || signalCode !== null) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It leads no group.
+    child.kill('SIGKILL');
+  }
 }
 
 function parse(line: string): GateEvent {

@@ -18,10 +18,10 @@ const hello = formatGateEvent({
 const closed = formatGateEvent({ event: 'closed', why: 'ended', head });
 
 /** A shell that says these lines, and then does what the script says. */
-function shell(lines: readonly (string | Buffer)[], script = ''): SshProcess {
+function shell(lines: readonly (string | Buffer)[], script = '', detached = false): SshProcess {
   const texts = lines.map((line) => Buffer.from(line).toString('base64'));
   const say = texts.map((text) => `printf %s ${text} | base64 -d; echo`).join('\n');
-  const child = spawn('/bin/sh', ['-c', `${say}\n${script}`], { stdio: 'pipe' });
+  const child = spawn('/bin/sh', ['-c', `${say}\n${script}`], { stdio: 'pipe', detached });
   child.stdin.on('error', () => undefined);
   let stderr = '';
   child.stderr.on('data', (data: Buffer) => {
@@ -117,6 +117,13 @@ describe('a session', () => {
     expect(await session.end).toMatchObject({ how: 'lost' });
     expect(await reading).toEqual([]);
   });
+});
+
+test('a session that is left takes with it what ssh has started: the ssh to a jump host', async () => {
+  // What it started holds the pipes, so they are closed only when that has gone too.
+  const ssh = shell([hello], 'sleep 20 & wait', true);
+  (await open(ssh)).kill();
+  expect(await ssh.ended).toMatchObject({ signal: 'SIGKILL' });
 });
 
 describe('no session', () => {
