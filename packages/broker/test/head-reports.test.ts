@@ -5,7 +5,7 @@ import { HeadReports } from '../src/head-reports.ts';
 import type { Caller } from '../src/run-order.ts';
 import type { RunDatabase } from '../src/store.ts';
 
-const OWN = { seq: 9, hash: 'a'.repeat(64) };
+const OWN = { seq: 9, hash: 'a'.repeat(64), time: new Date(0) };
 const head = (seq: number) => ({ seq, hash: 'b'.repeat(64) });
 
 /** Reports of a broker to a CA that refuses whatever names `refused`. */
