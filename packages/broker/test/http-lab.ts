@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createProof, type ProofKey } from '@beacon/client';
 import type { GateEvent } from '@beacon/protocol/gate-event';
-import { createLog } from '@beacon/server';
+import { createLog, type Listening, listen, type TlsPair } from '@beacon/server';
 import { freePort } from '../../../infra/demo/free-port.ts';
 import { type LoggedIn, type Name, SmallCa } from '../../ca/test/small-ca.ts';
 import {
@@ -62,18 +62,23 @@ export class HttpLab {
   hold: () => Promise<void> = async () => undefined;
   broker!: RunningBroker;
   #server: Server | undefined;
+  #listening: Listening | undefined;
   readonly #change: Partial<BrokerOptions>;
 
-  private constructor(ca: SmallCa, port: number, change: Partial<BrokerOptions>) {
+  readonly #tls: TlsPair | undefined;
+
+  private constructor(ca: SmallCa, port: number, change: Partial<BrokerOptions>, tls?: TlsPair) {
     this.ca = ca;
-    this.url = `http://127.0.0.1:${port}`;
+    this.#tls = tls;
+    this.url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
     this.folder = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'beacon-http-lab-'));
     this.#change = change;
   }
 
-  static async start(change: Partial<BrokerOptions> = {}): Promise<HttpLab> {
+  /** With a pair for 127.0.0.1 it speaks TLS, by the listener that a broker has. */
+  static async start(change: Partial<BrokerOptions> = {}, tls?: TlsPair): Promise<HttpLab> {
     const ca = await SmallCa.start({ quiet: true });
-    const lab = new HttpLab(ca, await freePort(), change);
+    const lab = new HttpLab(ca, await freePort(), change, tls);
     await lab.#registerBroker();
     await lab.up();
     return lab;
@@ -123,6 +128,11 @@ export class HttpLab {
       ...change,
       limits: { perAddress: WIDE, perPerson: WIDE, ...this.#change.limits, ...change.limits },
     });
+    if (this.#tls !== undefined) {
+      const port = Number(new URL(this.url).port);
+      this.#listening = await listen(this.broker.app, { host: '127.0.0.1', port, tls: this.#tls });
+      return;
+    }
     const server = createServer((request, response) => this.broker.app(request, response));
     this.#server = server;
     await new Promise<void>((resolve) => server.listen(Number(new URL(this.url).port), '127.0.0.1', resolve));
@@ -131,7 +141,9 @@ export class HttpLab {
   async down(): Promise<void> {
     const server = this.#server;
     this.broker.stopWatching();
+    await this.#listening?.close(0);
     await new Promise<void>((resolve) => {
+      if (server === undefined) resolve();
       server?.close(() => resolve());
       server?.closeAllConnections();
     });
