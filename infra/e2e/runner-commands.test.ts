@@ -262,6 +262,14 @@ if (why !== undefined) process.stderr.write(`left out: the runner commands: ${wh
       standin.state.clearFaults();
       for (const name of ['a', 'b', 'c']) expect((await session(preflight(name))).statuses).toEqual([0]);
       expect((await session(preflight('d'))).statuses).toEqual(['pool-empty']);
+      // Before GitHub lets go of it, a procedure asks this; what comes after could not be done.
+      const absent = await session(ask('status', { name: 'd' }));
+      expect([absent.statuses, absent.errors]).toEqual([
+        [1],
+        expect.stringMatching(/^d is not on this host, and all 3 accounts for runners are in use/),
+      ]);
+      expect((await session(ask('remove', { name: 'd' }))).statuses).toEqual(['pool-empty']);
+      expect((await session(ask('status', { name: 'a' }))).statuses).toEqual([0]);
     });
   });
 

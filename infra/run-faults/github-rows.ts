@@ -1,5 +1,5 @@
 /** What GitHub may do to a run, at each step that asks it for something. */
-import { type FaultRow, step } from './fault-row.ts';
+import { type FaultRow, inPhase, step } from './fault-row.ts';
 import type { RowStage } from './fault-stage.ts';
 
 const without = (row: RowStage, ...names: readonly string[]): Readonly<Record<string, string>> =>
@@ -117,6 +117,24 @@ const atRegistration: readonly FaultRow[] = [
     arrange: (row) => row.fault('registration-token', '503'),
   },
   {
+    fault: 'GitHub answers 503 and asks for half a minute',
+    step: REGISTRATION,
+    sees: 'Try again in 30 s',
+    todo: 'look at https://www.githubstatus.com',
+    phase: 'failed',
+    arrange: (row) => row.fault('registration-token', '503', { seconds: 30 }),
+  },
+  {
+    fault: 'GitHub answers 503 once and asks for two seconds',
+    step: REGISTRATION,
+    sees: 'GitHub gave a registration token',
+    todo: '',
+    phase: 'succeeded',
+    atGitHub: 1,
+    onHost: true,
+    arrange: (row) => row.fault('registration-token', '503', { seconds: 2, times: 1 }),
+  },
+  {
     fault: "GitHub's answer is lost",
     step: REGISTRATION,
     sees: 'Try again',
@@ -167,6 +185,24 @@ const onTheHost: readonly FaultRow[] = [
     arrange: (row) => row.fault('runner-registration', 'lost-reply', { times: 1 }),
   },
 ];
+
+/** Between the broker's look whether the name is free and the host's registration. */
+const takenBetween: FaultRow = {
+  fault: 'Somebody takes the name in between, with the label of all runners of ours',
+  step: ON_THE_HOST,
+  sees: 'was not registered by this run: it is left as it is',
+  todo: 'its output says why',
+  phase: 'failed',
+  atGitHub: 1,
+  arrange: (row) => row.fault('registration-token', 'slow', { seconds: 3, times: 1 }),
+  act: {
+    when: inPhase('preparing'),
+    doing: async (row) => {
+      await row.untilAsked('POST /registration-token');
+      row.addRunner(['beacon']);
+    },
+  },
+};
 
 const ONLINE = 'the runner is awaited online';
 
@@ -294,7 +330,28 @@ const drained = (
   ...fault,
 });
 
+/** What is bound by hand here, runners of others would have bound. */
+const BINDINGS = '/var/lib/beacon/pools';
+
 const atDrain: readonly FaultRow[] = [
+  {
+    fault: 'The runner is not on the host, whose accounts are all in use',
+    step: DRAIN,
+    sees: 'accounts for runners are in use',
+    todo: 'delete it in the settings at GitHub',
+    phase: 'failed',
+    procedure: 'runner.retire',
+    params: (row) => ({ scope: row.scope, name: row.name }),
+    atGitHub: 1,
+    isAlone: true,
+    arrange: async (row) => {
+      row.addRunner(['beacon']);
+      await row.host.script(
+        `for at in 1 2 3 4 5 6; do [ -e ${BINDINGS}/beacon-r-$at ] || printf other >${BINDINGS}/beacon-r-$at; done`,
+      );
+    },
+    mend: (row) => row.host.script(`grep -lx other ${BINDINGS}/* | xargs rm -f`),
+  },
   drained(
     {
       fault: 'GitHub answers 403',
@@ -352,6 +409,7 @@ export const GITHUB_ROWS: readonly FaultRow[] = [
   ...atLookup,
   ...atRegistration,
   ...onTheHost,
+  takenBetween,
   ...atOnline,
   ...atRemoval,
   ...atDrain,

@@ -64,6 +64,24 @@ const ca: readonly FaultRow[] = [
     mend: startCa,
   },
   {
+    fault: 'The CA is down',
+    step: 'the CA decides',
+    sees: 'the certificate authority does not answer',
+    todo: 'try again',
+    phase: 'failed',
+    isAlone: true,
+    // Between the run's making, for which GitHub is asked last, and the question that comes next.
+    params: ({ scope, name }) => ({ scope, name, mode: 'stays' }),
+    arrange: (row) => {
+      row.fault('downloads', 'slow', { seconds: 3, times: 1 });
+      row.untilAsked('GET /downloads').then(
+        () => stopCa(row),
+        () => undefined,
+      );
+    },
+    mend: startCa,
+  },
+  {
     fault: "The CA denies: the scope is another owner's",
     step: 'the CA decides',
     sees: 'No policy permits',
@@ -151,6 +169,10 @@ const RUNNERS = '/opt/beacon/runners';
 const PRINCIPALS = '/usr/lib/beacon/principals';
 const CERTIFICATE = '/etc/beacon/host-cert.pub';
 const KEY = '/etc/ssh/ssh_host_ed25519_key.pub';
+/** What the host sends goes nowhere from then on, and nobody is told. */
+const SILENT =
+  'ip route add blackhole "$(ip -4 -o address show dev host0 | sed -n \'s/.*inet \\([0-9.]*\\)[.][0-9]*\\/24.*/\\1/p\').1"';
+const HEARD = 'ip route flush type blackhole';
 const onHost = (script: string) => (row: RowStage) => row.host.script(script);
 
 const host: readonly FaultRow[] = [
@@ -163,6 +185,33 @@ const host: readonly FaultRow[] = [
     isAlone: true,
     arrange: onHost('systemctl stop ssh.socket 2>/dev/null || :; systemctl stop ssh'),
     mend: onHost('systemctl start ssh'),
+  },
+  {
+    fault: 'The host answers nothing',
+    step: 'the broker connects',
+    sees: 'did not answer in time',
+    todo: 'check that it is up, its address, and the firewalls on the way',
+    phase: 'failed',
+    isAlone: true,
+    arrange: onHost(SILENT),
+    mend: onHost(HEARD),
+  },
+  {
+    fault: 'The host answers nothing any more',
+    step: 'a command runs',
+    sees: 'interrupted',
+    todo: 'look',
+    phase: 'cancelled',
+    isAlone: true,
+    act: {
+      when: step('runner.install', 'sent'),
+      doing: async (row, id) => {
+        await row.host.script(SILENT);
+        while ((await row.api.run(id)).phase !== 'interrupted') await sleep(1_000);
+        await row.host.script(HEARD);
+      },
+    },
+    press: ['look', 'undo'],
   },
   {
     fault: 'The host has no certificate of its own',

@@ -49,7 +49,8 @@ const sha256 = parameter(
   "the SHA-256 of the runner's archive; GitHub's own word where none is named",
   fromGitHub('sha256'),
 );
-const LABELS = '[A-Za-z0-9][A-Za-z0-9.,_-]{0,247}';
+/** A host takes 255 characters; the run's own mark is added (`runner-mark.ts`). */
+const LABELS = '[A-Za-z0-9][A-Za-z0-9.,_-]{0,226}';
 const GROUP = '[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}';
 const waitSeconds = parameter(
   '[0-9]|[1-3][0-9]|40',
@@ -93,9 +94,10 @@ function beginSteps(name: string, mode: string): ProcedureStep[] {
   ];
 }
 
-/** Takes one away: out of GitHub's hands first, which refuses while it has a job. */
+/** Takes one away: out of GitHub's hands first, which refuses while it has a job; before that the host says whether it can. */
 function endSteps(): ProcedureStep[] {
   return [
+    step('runner.status', { name: '{name}' }),
     step('runner.stop', { name: '{name}' }, { preparation: 'drain' }),
     step('runner.remove', { name: '{name}' }),
   ];
@@ -122,7 +124,7 @@ const provision: Procedure = {
       'labels',
       parameter(
         LABELS,
-        `by which jobs choose it, with commas between; ${OUR_LABEL} is added, and GitHub adds self-hosted, the system and the architecture`,
+        `by which jobs choose it, with commas between; ${OUR_LABEL} and a mark of the run are added, and GitHub adds self-hosted, the system and the architecture`,
         given(OUR_LABEL),
       ),
     ],
@@ -144,7 +146,7 @@ const retire: Procedure = {
     ['name', parameter(NAME, 'which runner')],
     [WAIT_PARAMETER, waitSeconds],
   ]),
-  steps: [step('runner.status', { name: '{name}' }), ...endSteps()],
+  steps: endSteps(),
   github: { scope: 'scope', runner: 'name' },
 };
 

@@ -45,7 +45,7 @@ export async function orderRun(
   asked: Asked,
   caller: OrderingCaller,
   context: OrderingContext,
-  more: Pick<RunOrder, 'idempotencyKey' | 'retryOf'>,
+  { mark, ...more }: Pick<RunOrder, 'idempotencyKey' | 'retryOf'> & { readonly mark?: string | undefined },
 ): Promise<RunOrder> {
   const commands = await commandsFor(asked, caller.api, context.procedures);
   const procedure = procedureOf(asked, commands, context.procedures);
@@ -55,6 +55,7 @@ export async function orderRun(
     params,
     secretNames: Object.keys(asked.secrets ?? {}),
     commands,
+    mark,
   });
   if (plan.kind === 'refused') {
     throw new BrokerError(

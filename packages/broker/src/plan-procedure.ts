@@ -16,6 +16,7 @@ import {
   placeholderOf,
 } from './procedure.ts';
 import type { PlannedStep } from './run-order.ts';
+import { newMark, randomLetters } from './runner-mark.ts';
 
 /** A command as the CA lists it for a host. */
 export interface HostCommand {
@@ -34,6 +35,8 @@ export interface ProcedureRequest {
   /** The names of the secrets that the person gives along. */
   readonly secretNames: readonly string[];
   readonly commands: readonly HostCommand[];
+  /** The mark of the run that this one retries; a new one where none is given. */
+  readonly mark?: string | undefined;
   /** Gives that many random bytes; exists so that a test can fix them. */
   readonly random?: (length: number) => Buffer;
 }
@@ -41,7 +44,7 @@ export interface ProcedureRequest {
 export type ProcedurePlan =
   | {
       readonly kind: 'planned';
-      /** Every parameter that is not secret, also those that the person left out. */
+      /** Every parameter that is not secret, also those that the person left out; without the run's mark. */
       readonly params: Readonly<Record<string, string>>;
       readonly steps: readonly [PlannedStep, ...PlannedStep[]];
       readonly github?: { readonly scope: string; readonly runner: string };
@@ -67,12 +70,13 @@ export function missingFacts(procedure: Procedure, params: Readonly<Record<strin
 export function planProcedure(procedure: Procedure, request: ProcedureRequest): ProcedurePlan {
   const defects: ProcedureDefect[] = [];
   const params = completeParams(procedure, request, defects);
+  const marked = withMark(procedure, params, request);
   const commands = new Map(request.commands.map((one) => [one.command, one]));
   const steps = procedure.steps.map((step, at) =>
     planStep(step, {
       place: `${procedure.name}.steps[${at}]`,
       host: request.host,
-      params,
+      params: marked,
       commands,
       defects,
     }),
@@ -139,8 +143,18 @@ function completeParams(
 
 /** `<host>-<8 random characters>`, of the characters that a runner's name may have. */
 function makeName(host: string, random: (length: number) => Buffer): string {
-  const suffix = [...random(8)].map((byte) => '0123456789abcdefghjkmnpqrstvwxyz'[byte & 31]).join('');
-  return `${host.replaceAll('.', '-').slice(0, 54)}-${suffix}`;
+  return `${host.replaceAll('.', '-').slice(0, 54)}-${randomLetters(8, random)}`;
+}
+
+/** The values as steps have them: a runner that the run registers carries its mark. */
+function withMark(
+  { github }: Procedure,
+  params: Readonly<Record<string, string>>,
+  { mark, random = randomBytes }: ProcedureRequest,
+): Readonly<Record<string, string>> {
+  const labels = github?.labels === undefined ? undefined : params[github.labels];
+  if (github?.labels === undefined || labels === undefined) return params;
+  return { ...params, [github.labels]: `${labels},${mark ?? newMark(random)}` };
 }
 
 function withOurLabel(labels: string): string {

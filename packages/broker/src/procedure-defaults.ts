@@ -15,6 +15,7 @@ import { BrokerError } from './error.ts';
 import { asGitHubFailure } from './github-failure.ts';
 import { missingFacts } from './plan-procedure.ts';
 import type { GitHubFact, Procedure } from './procedure.ts';
+import { isMark } from './runner-mark.ts';
 
 type Params = Readonly<Record<string, string>>;
 
@@ -105,7 +106,7 @@ function chooseDownload(
 }
 
 function labelsOf({ labels }: GitHubRunner): string {
-  const own = labels.filter((label) => !GIVEN_LABELS.includes(label.toLowerCase()));
+  const own = labels.filter((label) => !GIVEN_LABELS.includes(label.toLowerCase()) && !isMark(label));
   return own.length === 0 ? OUR_LABEL : own.join(',');
 }
 

@@ -187,7 +187,7 @@ export class RunEffects {
     const { github } = this.#options;
     return this.#withToken((token) => {
       if (!this.#hands.isHeld()) throw new BrokerError('closed', 'another process has taken up this run');
-      return github.remove(this.#hands.run, token, signal);
+      return github.remove(this.#hands.run, token, (text) => this.#hands.note(text), signal);
     });
   }
 

@@ -2,7 +2,8 @@
  * GitHub's side of a run (DESIGN.md section 3.8): a registration token at the last moment, a runner taken away before it
  * is stopped, the look whether it came online, and its removal where the run is taken back. A runner's name was written
  * down with the run before any of it, so that one whose making nobody heard of is found by name. GitHub's refusal to
- * delete a busy runner is the one test that no job slips past. What has not our label is never touched.
+ * delete a busy runner is the one test that no job slips past. What has not our label is never touched, and what a
+ * run itself has registered it knows by a mark.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type GitHubRunner, parseScope, type Runners } from '@beacon/github';
@@ -11,6 +12,7 @@ import { BrokerError } from './error.ts';
 import { asGitHubFailure, isPassing } from './github-failure.ts';
 import { REGISTRATION_SECRET, WAIT_PARAMETER } from './procedure.ts';
 import type { PreparedStep, RunGitHub, StoredRun } from './run-order.ts';
+import { markOf } from './runner-mark.ts';
 import {
   type Clock,
   describeRunner,
@@ -44,12 +46,12 @@ export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
       settings.sleep ?? (async (ms, signal) => void (await delay(ms, undefined, signal ? { signal } : {}))),
   };
   const { runners, scopeOf } = settings;
-  const at = (run: StoredRun, token: string, signal?: AbortSignal, note?: (text: string) => void) =>
-    new RunAtGitHub(run, { runners, token, clock, patience, signal, note: note ?? (() => undefined) });
+  const at = (run: StoredRun, token: string, note: (text: string) => void, signal?: AbortSignal) =>
+    new RunAtGitHub(run, { runners, token, clock, patience, signal, note });
 
   return {
     async prepare(run, what, token, note, signal) {
-      const place = at(run, token, signal, note);
+      const place = at(run, token, note, signal);
       switch (what) {
         case 'register':
           return place.register();
@@ -63,7 +65,7 @@ export function createRunGitHub(settings: RunGitHubSettings): RunGitHub {
           return place.awaitOnline();
       }
     },
-    remove: (run, token, signal) => at(run, token, signal).removeIntended(),
+    remove: (run, token, note, signal) => at(run, token, note, signal).removeIntended(),
   };
 }
 
@@ -103,7 +105,7 @@ class RunAtGitHub {
   /** The name is taken: only by what an attempt of this very run has left may it be freed. */
   async #removeOwnLeftover(there: GitHubRunner): Promise<void> {
     const isRepeated = this.#run.state.attempt > 1 || this.#run.retryOf !== undefined;
-    if (!isRepeated || !isOurs(there) || there.status === 'online' || there.busy) {
+    if (!isRepeated || !this.#isOwn(there) || there.status === 'online' || there.busy) {
       throw new BrokerError(
         'github-conflict',
         `${this.#where} has a runner ${describeRunner(there)} already: give another name, or retire that one first`,
@@ -159,9 +161,12 @@ class RunAtGitHub {
     let seen: GitHubRunner | undefined;
     let unasked: BrokerError | undefined;
     let absences = 0;
+    const mark = markOf(this.#run.steps);
     for (let pause = FIRST_PAUSE_MS; ; pause = longerPause(pause)) {
       try {
-        seen = await this.#place.look(seen, name);
+        const there = await this.#place.look(seen, name);
+        const isForeign = mark !== undefined && there !== undefined && !this.#isOwn(there);
+        seen = isForeign ? undefined : there;
         unasked = undefined;
         absences = seen === undefined ? absences + 1 : 0;
       } catch (error) {
@@ -196,13 +201,26 @@ class RunAtGitHub {
     // Of what was being made when the host was stopped a first look may not know yet.
     const there = await this.#place.findTwice(this.#intended);
     if (there === undefined) return;
-    this.#refuseForeign(there);
+    if (markOf(this.#run.steps) === undefined) this.#refuseForeign(there);
+    // No two have one name, so where somebody else's is there, ours is not.
+    if (!this.#isOwn(there)) {
+      this.#around.note(
+        `${describeRunner(there)} at ${this.#where} was not registered by this run: it is left as it is`,
+      );
+      return;
+    }
     await this.#place.removeUntil(there, this.#around.patience.removeMs, () => {
       throw this.#stillBusy(
         there,
         `It was left there. When its job has ended, delete it: ${this.#where}, Settings, Actions, Runners; GitHub does so by itself after 14 days, after one for a single job`,
       );
     });
+  }
+
+  /** Registered by this run, or by one that it retries. */
+  #isOwn(there: GitHubRunner): boolean {
+    const mark = markOf(this.#run.steps);
+    return mark === undefined ? isOurs(there) : there.labels.some((label) => label.toLowerCase() === mark);
   }
 
   #refuseForeign(there: GitHubRunner): void {

@@ -80,7 +80,7 @@ export interface RunGitHub {
     signal: AbortSignal,
   ): Promise<PreparedStep>;
   /** The intended runner is not there any more when this resolves. Throws BrokerError `github-…`. */
-  remove(run: StoredRun, token: string, signal: AbortSignal): Promise<void>;
+  remove(run: StoredRun, token: string, note: (text: string) => void, signal: AbortSignal): Promise<void>;
 }
 
 export interface PreparedStep {

@@ -23,6 +23,7 @@ import { type OrderingContext, orderRun } from './order-run.ts';
 import { runEntry } from './run-entry.ts';
 import type { Caller, RunLogEntry, Runs, StoredRun } from './run-order.ts';
 import { possibleWishes } from './run-wishes.ts';
+import { markOf } from './runner-mark.ts';
 import type { Watchers } from './watchers.ts';
 
 export interface RunRouteParts {
@@ -171,7 +172,7 @@ export function runRoutes(parts: RunRouteParts, { prefix, read, change }: Door):
         return create(
           caller,
           { ...asked, ...secrets },
-          { idempotencyKey: `retry/${old.id}`, retryOf: old.id },
+          { idempotencyKey: `retry/${old.id}`, retryOf: old.id, mark: markOf(old.steps) },
         );
       },
     }),

@@ -83,7 +83,10 @@ describe('the procedures that are built in', () => {
       ['runner.status', 'online', undefined],
     ]);
     expect(steps[2]).toMatchObject({
-      params: { scope: 'acme/site', labels: 'beacon', group: 'Default', mode: 'stays' },
+      params: {
+        ...{ scope: 'acme/site', group: 'Default', mode: 'stays' },
+        labels: 'beacon,beacon-run-1111111111111111',
+      },
       secretNames: ['token'],
       timeoutSeconds: 180,
     });
@@ -130,6 +133,7 @@ describe('the procedures that are built in', () => {
     expect(steps.map(({ command, preparation, params }) => [command, preparation, params['name']])).toEqual([
       ['runner.preflight', 'none', made],
       ['runner.install', 'none', made],
+      ['runner.status', 'none', 'web-1'],
       ['runner.stop', 'drain', 'web-1'],
       ['runner.remove', 'none', 'web-1'],
       ['runner.configure', 'register', made],

@@ -83,6 +83,22 @@ const prepare = (
   more: Partial<RunGitHubSettings> = {},
 ) => connect(more).prepare(run, what, token, (text) => notes.push(text), new AbortController().signal);
 
+const remove = (run = stored(), signal = new AbortController().signal) =>
+  connect().remove(run, token, (text) => notes.push(text), signal);
+
+const MARK = 'beacon-run-0123456789abcdef';
+/** A run that registers with a mark of its own. */
+const marked = (change: Partial<StoredRun> = {}): StoredRun =>
+  stored({
+    steps: [
+      {
+        ...{ command: 'runner.configure', preparation: 'register', secretNames: [], timeoutSeconds: 1 },
+        params: { name: 'web-1', labels: `beacon,${MARK}`, mode: 'stays' },
+      },
+    ],
+    ...change,
+  });
+
 const add = (labels = ['beacon'], isEphemeral = false): Runner =>
   standin.state.runners.register(SITE, {
     ...{ name: 'web-1', labels, hasDefaultLabels: true, group: undefined },
@@ -268,9 +284,45 @@ describe('coming online', () => {
   });
 });
 
-describe('taking back', () => {
-  const live = new AbortController().signal;
+describe('a runner that took the name in between', () => {
+  it('is not removed, though it has the label of all runners of ours; one with the mark of the run is', async () => {
+    const foreign = add(['beacon']);
+    await remove(marked());
+    expect(isThere(foreign)).toBe(true);
+    expect(notes).toEqual([
+      `web-1 (id ${foreign.id}, offline) at acme/site was not registered by this run: it is left as it is`,
+    ]);
+    standin.state.runners.remove(foreign.id);
+    const own = add(['beacon', MARK]);
+    await remove(marked());
+    expect(isThere(own)).toBe(false);
+  });
 
+  it('is not the leftover of an attempt before, and one with the mark is, also for a retry', async () => {
+    const foreign = add(['beacon']);
+    const again = [
+      marked({ retryOf: '00' }),
+      marked({
+        state: { ...newRun([{ command: 'c', preparation: 'register', hasUndo: false }]), attempt: 2 },
+      }),
+    ];
+    for (const run of again)
+      await expect(prepare('register', run)).rejects.toMatchObject({ code: 'github-conflict' });
+    standin.state.runners.remove(foreign.id);
+    for (const run of again) {
+      const left = add(['beacon', MARK]);
+      await prepare('register', run);
+      expect(isThere(left)).toBe(false);
+    }
+  });
+
+  it('is not the one that is waited for', async () => {
+    standin.state.runners.openSession(add(['beacon']));
+    await expect(prepare('online', marked())).rejects.toMatchObject({ code: 'github-unavailable' });
+  });
+});
+
+describe('taking back', () => {
   it('stops when somebody else has the run: another runner may have the name by then', async () => {
     const end = await makeBusy(add());
     const left = new AbortController();
@@ -278,7 +330,7 @@ describe('taking back', () => {
       left.abort();
       end();
     };
-    await expect(connect().remove(stored(), token, left.signal)).rejects.toMatchObject({
+    await expect(remove(stored(), left.signal)).rejects.toMatchObject({
       name: 'AbortError',
     });
     expect(standin.state.requests.filter((line) => line.startsWith('DELETE'))).toHaveLength(1);
@@ -286,9 +338,9 @@ describe('taking back', () => {
 
   it('finds by its name what nobody heard of, deletes it, and is content where nothing is', async () => {
     const there = add();
-    await connect().remove(stored(), token, live);
+    await remove();
     expect(isThere(there)).toBe(false);
-    await connect().remove(stored(), token, live);
+    await remove();
   });
 
   it('finds what GitHub lists only at the second look', async () => {
@@ -296,7 +348,7 @@ describe('taking back', () => {
       whileWaiting = () => undefined;
       add();
     };
-    await connect().remove(stored(), token, live);
+    await remove();
     expect(standin.state.runners.inScope(SITE)).toEqual([]);
     expect(standin.state.requests.filter((line) => line.startsWith('DELETE'))).toHaveLength(1);
   });
@@ -305,12 +357,12 @@ describe('taking back', () => {
     const there = add();
     const end = await makeBusy(there);
     whileWaiting = (ms) => void (ms > 3_000 && end());
-    await connect().remove(stored(), token, live);
+    await remove();
     expect(isThere(there)).toBe(false);
     const other = add();
     await makeBusy(other);
     whileWaiting = () => undefined;
-    await expect(connect().remove(stored(), token, live)).rejects.toMatchObject({
+    await expect(remove()).rejects.toMatchObject({
       code: 'github-busy',
       message: expect.stringMatching(
         /It was left there\. When its job has ended, delete it: acme\/site, Settings/,
@@ -372,7 +424,7 @@ describe('what a person leaves out', () => {
   });
 
   it('is, for an upgrade, what the old runner has', async () => {
-    add(['gpu', 'beacon']);
+    add(['gpu', 'beacon', MARK]);
     expect(await complete('upgrade', { scope: 'acme/site', name: 'web-1' })).toMatchObject({
       ...{ labels: 'gpu,beacon', group: 'Default' },
     });
