@@ -110,4 +110,10 @@ describe('a login of the portal', () => {
     }
     expect(await unheard.isStillThere()).toBe(true);
   });
+
+  it('Q1: lets one address begin so many logins a minute, for each is written down', async () => {
+    const statuses: number[] = [];
+    for (let at = 0; at < 31; at += 1) statuses.push((await lab.send('GET', '/login')).status);
+    expect(statuses.at(-1)).toBe(429);
+  });
 });

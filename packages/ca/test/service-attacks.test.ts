@@ -170,6 +170,16 @@ test('T5: where the record cannot be written, no token is given', async () => {
   expect((await askToken(lin, { grant })).status).toBe(200);
 });
 
+test('R10: a grant that is revoked while the token is on its way is given none', async () => {
+  const { store } = ca.running.ca;
+  const grant = await grantOf(lin);
+  await sql`create trigger meanwhile after insert on used_proofs begin
+    update certificates set revoked_at = 1 where grant_id = ${sql.lit(grant)}; end`.execute(store);
+  const reply = await askToken(lin, { grant });
+  await sql`drop trigger meanwhile`.execute(store);
+  expect([reply.status, reply.body['code'], reply.body['token']]).toEqual([403, 'grant-refused', undefined]);
+});
+
 test('R10: a person who ends their session while the token is on its way gets a dead one at most', async () => {
   const kim = await ca.loginAtPortal('kim');
   const { id } = (await ca.ask(kim, 'GET', '/v1/sessions/current')).body['session'];
