@@ -82,7 +82,7 @@ export class DemoBroker {
     const log = join(this.stage.folder, 'broker.log');
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (data: Buffer) => appendFileSync(log, data));
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 600; tries++) {
       if (child.exitCode !== null) throw new Error(`the broker ended:\n${this.log}`);
       const status = await fetch(`${this.url}/readyz`).then(
         (answer) => answer.status,
@@ -91,7 +91,7 @@ export class DemoBroker {
       if (status === 200) return;
       await sleep(100);
     }
-    throw new Error(`the broker was not ready within 20 s:\n${this.log}`);
+    throw new Error(`the broker was not ready within a minute:\n${this.log}`);
   }
 
   /** Ends it at once, in the middle of whatever it does. */

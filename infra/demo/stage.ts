@@ -358,16 +358,16 @@ function must(result: ReturnType<typeof spawnSync>): void {
   if (result.status !== 0) throw new Error(String(result.stderr));
 }
 
-/** Waits up to 20 s for something that is starting. */
+/** Waits up to a minute for something that is starting. */
 async function until(
   what: string,
   ready: () => Promise<boolean>,
   watch: () => void = () => undefined,
 ): Promise<void> {
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 600; i++) {
     watch();
     if (await ready().catch(() => false)) return;
     await sleep(100);
   }
-  throw new Error(`${what} did not start within 20 s`);
+  throw new Error(`${what} did not start within a minute`);
 }

@@ -51,7 +51,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => backend.listen(port, '127.0.0.1', resolve));
   [administrator, lin] = await Promise.all([programOf(stage, 'ada'), programFor('lin'), logIn(stage, 'ada')]);
   host = await stage.addHost('web-01', 'web');
-}, 60_000);
+}, 180_000);
 
 afterAll(async () => {
   backend?.closeAllConnections();

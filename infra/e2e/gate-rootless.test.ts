@@ -38,7 +38,7 @@ if (why !== undefined) {
         hang: await one('hang', 'setsid sleep 4343 & echo started; sleep 4343', 'unmake'),
       },
     });
-  }, 60_000);
+  }, 180_000);
   afterAll(() => host.close());
 
   const asking = (command: string, value = 'ada', undo?: string): Asked => ({
@@ -98,7 +98,7 @@ if (why !== undefined) {
     await connection.says('started');
     await connection.kill();
     const trace = async (): Promise<string> => host.script(`cat ${host.at('trace')}`);
-    for (let tries = 0; tries < 100 && !(await trace()).endsWith('unmake a\n'); tries++) await delay(100);
+    for (let tries = 0; tries < 400 && !(await trace()).endsWith('unmake a\n'); tries++) await delay(100);
     expect(await trace()).toBe('make a\nhang b\nunmake b\nunmake a\n');
     expect(await host.script('pgrep -f "^sleep 4343$" || :')).toBe('');
   });

@@ -71,7 +71,7 @@ if (why !== undefined) process.stderr.write(`the broker's sessions are left out:
   const opened: GateSession[] = [];
   afterEach(async () => {
     for (const session of opened.splice(0)) session.kill();
-    for (let tries = 0; tries < 40 && (await gates()) > 0; tries++) await delay(50);
+    for (let tries = 0; tries < 400 && (await gates()) > 0; tries++) await delay(50);
   });
   afterAll(async () => {
     await dialer.close();
@@ -293,7 +293,7 @@ if (why !== undefined) process.stderr.write(`the broker's sessions are left out:
     for await (const event of session.events) rest.push(event);
     expect(await session.end).toEqual({ how: 'lost', reason: 'ssh was ended by SIGKILL' });
     await expect(session.send({ kind: 'end', id: 2 })).rejects.toMatchObject({ code: 'session-lost' });
-    for (let tries = 0; tries < 100 && (await host.lab.run(['cat', '/var/tmp/trace'])) === ''; tries++)
+    for (let tries = 0; tries < 800 && (await host.lab.run(['cat', '/var/tmp/trace'])) === ''; tries++)
       await delay(50);
     expect(await host.lab.run(['cat', '/var/tmp/trace'])).toBe('unhung\n');
   });

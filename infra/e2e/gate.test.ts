@@ -36,7 +36,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
     return Number(stdout);
   };
   const untilLeft = async (count: number): Promise<void> => {
-    for (let tries = 0; tries < 100 && (await left()) !== count; tries++) await delay(100);
+    for (let tries = 0; tries < 400 && (await left()) !== count; tries++) await delay(100);
     expect(await left()).toBe(count);
   };
   const asking = (command: string, value = 'a', undo?: string): Asked => ({
@@ -175,7 +175,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
   describe('takes back what was started', () => {
     beforeEach(() => host.lab.script(`: >${TRACE}`));
     const until = async (expected: readonly string[]): Promise<void> => {
-      for (let tries = 0; tries < 100 && (await trace()).length < expected.length; tries++) await delay(100);
+      for (let tries = 0; tries < 400 && (await trace()).length < expected.length; tries++) await delay(100);
       await untilLeft(0);
       expect(await trace()).toEqual(expected);
     };
@@ -193,7 +193,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
       const { connection, grant } = await begin();
       await connection.kill();
       await until(all);
-      for (let tries = 0; tries < 50 && !(await kinds(grant.grant)).includes('session-closed'); tries++)
+      for (let tries = 0; tries < 400 && !(await kinds(grant.grant)).includes('session-closed'); tries++)
         await delay(100);
       expect(await kinds(grant.grant)).toEqual([
         'session-opened',
@@ -207,7 +207,7 @@ if (why !== undefined) process.stderr.write(`gates on hosts of the lab are left 
       await host.lab.run(['pkill', '-KILL', '-f', GATE_PROCESS]);
       await until(all);
       await connection.ended;
-      for (let tries = 0; tries < 50 && !(await kinds(grant.grant)).includes('session-closed'); tries++)
+      for (let tries = 0; tries < 400 && !(await kinds(grant.grant)).includes('session-closed'); tries++)
         await delay(100);
       expect(await kinds(grant.grant)).toEqual([
         'session-opened',

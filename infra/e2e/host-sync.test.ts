@@ -46,7 +46,7 @@ if (!isRoot) process.stderr.write('installing trust is left out: it needs root\n
     lab = await startTrustLab();
     rootKey = lineOf(lab.root.publicKey);
     await publish(lab);
-  }, 60_000);
+  }, 180_000);
   afterAll(async () => {
     await lab?.ca.close();
     rmSync(folder, { recursive: true, force: true });
@@ -205,7 +205,7 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
         10,
       ),
     ).toBe(true);
-  }, 60_000);
+  }, 180_000);
 
   test('a host certificate at two thirds of its life is renewed by the unit, and sshd shows the new one', async () => {
     const { ca, host } = at();
@@ -237,7 +237,7 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
     await script('systemctl start beacon-host-sync.service');
     expect(Number(await reloads())).toBe(before + 1);
     expect(await at().check()).toMatchObject({ status: 0 });
-  }, 60_000);
+  }, 180_000);
 
   test('a certificate that the CA will not renew is talked about, and does not keep trust from being fresh', async () => {
     const { host } = at();
@@ -253,7 +253,7 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
     expect(await inForce()).not.toBe(before);
     const check = await at().check();
     expect(check.stdout).toContain('DEFECT beacon host sync, certificate: the CA refuses');
-  }, 60_000);
+  }, 180_000);
 
   test('L3: records that were cut raise an alarm at the CA, on the host and in check', async () => {
     const file = '/var/lib/beacon/records/gate.ndjson';
@@ -268,7 +268,7 @@ if (why !== undefined) process.stderr.write(`sync on a host is left out: ${why}\
     expect((await at().check()).stdout).toContain('DEFECT beacon host sync, report: the CA holds a head');
     expect((await reported()).head_refused).not.toBeNull();
     expect(await at().records(id)).toContain('host-head-refused');
-  }, 60_000);
+  }, 180_000);
 
   test('a timer that does not run, and a sync that fails, are named by check', async () => {
     await script('systemctl stop beacon-host-sync.timer');

@@ -25,6 +25,10 @@ const SSHD = '/usr/sbin/sshd';
 /** The Unix account that the tests log in as: the one that runs them, root or not. */
 export const LOGIN = userInfo().username;
 
+/** What sshd says at the end of a connection, however it ends. */
+const LAST_LINE =
+  /(Disconnected from|Connection (closed|reset) by|Received disconnect from) .*port \d+|fatal: /;
+
 export interface LoginAttempt {
   readonly status: number | null;
   readonly stdout: string;
@@ -185,7 +189,7 @@ export class Sshd {
     const target = ['-p', String(this.port), `${LOGIN}@127.0.0.1`];
     const attempt = await run('ssh', ['-F', 'none', '-i', place('key'), ...options, ...target, command]);
     // sshd's last line about a connection may come after ssh has ended.
-    await delay(50);
+    for (let tries = 0; tries < 400 && !LAST_LINE.test(this.#log.slice(from)); tries++) await delay(50);
     return { ...attempt, log: this.#log.slice(from) };
   }
 
@@ -202,7 +206,7 @@ export class Sshd {
   }
 
   async #untilListening(): Promise<void> {
-    for (let attempt = 0; attempt < 200; attempt += 1) {
+    for (let attempt = 0; attempt < 1_000; attempt += 1) {
       if (await isListening(this.port)) return;
       if (this.#child.exitCode !== null) break;
       await delay(50);

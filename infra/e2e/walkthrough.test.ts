@@ -94,7 +94,7 @@ const ALLOWLISTS = [
     await stage?.close();
     await lab?.down();
     rmSync(folder, { recursive: true, force: true });
-  }, 60_000);
+  }, 180_000);
 
   test.each(NAMES)('become hosts by the archive and a token: %s', async (name) => {
     const index = NAMES.indexOf(name);

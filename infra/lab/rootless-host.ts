@@ -142,7 +142,7 @@ export class RootlessHost implements ManagedHost {
     this.#write('sshd_config', `${this.#configuration()}${more}${this.#dropIn()}`);
     const path = SSHD.find((one) => existsSync(one)) ?? 'sshd';
     this.#sshd = spawn(path, ['-D', '-f', this.at('sshd_config'), '-E', log], { stdio: 'ignore' });
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 1_000; tries++) {
       if ((await this.sshdLog()).includes('listening')) return;
       await delay(50);
     }

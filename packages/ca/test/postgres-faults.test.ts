@@ -16,7 +16,7 @@ interface Issued {
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({ durable: true });
-}, 60_000);
+}, 120_000);
 afterAll(() => cluster.stop());
 
 async function startCa(url: string): Promise<{ ca: SmallCa; lin: LoggedIn }> {
@@ -59,7 +59,7 @@ describe('a PostgreSQL that fails', () => {
     } finally {
       await ca.close();
     }
-  }, 120_000);
+  }, 300_000);
 
   test('Q3: connections that are cut in the midst of commits lose nothing that was acknowledged', async () => {
     const url = await cluster.createDatabase();
@@ -86,7 +86,7 @@ describe('a PostgreSQL that fails', () => {
     } finally {
       await ca.close();
     }
-  }, 120_000);
+  }, 300_000);
 
   const small = mountSmall();
   (small === undefined ? test.skip : test)(

@@ -25,7 +25,7 @@ beforeAll(async () => {
   keys = await readKeys();
   const place = { file: made.at('data/ca.db') };
   lab = { ...(await startTrustLab({ place }, keys)), root };
-}, 30_000);
+}, 120_000);
 afterAll(async () => {
   await lab?.ca.close();
   made?.remove();

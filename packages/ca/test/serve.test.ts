@@ -38,7 +38,7 @@ afterAll(async () => {
 
 async function start(): Promise<void> {
   running = startMain(['ca', 'serve', '--config', made.configuration]);
-  for (let i = 0; i < 400; i += 1) {
+  for (let i = 0; i < 1_000; i += 1) {
     if (running.child.exitCode !== null) throw new Error((await running.ended).stderr);
     const ready = await fetch(`${small.url}/readyz`).then(
       ({ status }) => status === 200,
@@ -172,7 +172,7 @@ describe('a CA that serves', () => {
       ((await (await fetch(`${small.url}/readyz`)).json()) as { notes: unknown }).notes;
     const settles = async (wanted: string) => {
       running?.child.kill('SIGHUP');
-      for (let i = 0; i < 200 && JSON.stringify(await notes()) !== `{"rules":"${wanted}"}`; i += 1)
+      for (let i = 0; i < 1_500 && JSON.stringify(await notes()) !== `{"rules":"${wanted}"}`; i += 1)
         await sleep(20);
       expect(await notes()).toEqual({ rules: wanted });
       expect((await fetch(`${small.url}/readyz`)).status).toBe(200);
@@ -222,7 +222,7 @@ describe('a CA that serves', () => {
             resolve(response.statusCode);
           }).on('error', () => resolve(undefined));
         });
-      for (let i = 0; i < 400 && (await status()) !== 200; i += 1) await sleep(50);
+      for (let i = 0; i < 1_000 && (await status()) !== 200; i += 1) await sleep(50);
       expect(await status()).toBe(200);
       await expect(fetch(`${small.url}/readyz`)).rejects.toThrow();
     } finally {

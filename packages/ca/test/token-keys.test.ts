@@ -49,7 +49,7 @@ async function exchange(subject: string): Promise<'allowed' | 'refused'> {
 
 /** As `exchange`, over and over while the CA is between two starts. */
 async function exchangeUntilAnswered(subject: string): Promise<'allowed' | 'refused'> {
-  for (let left = 400; ; left -= 1) {
+  for (let left = 4_000; ; left -= 1) {
     try {
       return await exchange(subject);
     } catch (error) {

@@ -19,7 +19,7 @@ beforeAll(async () => {
   writeFileSync(made.at('trust_root.pub'), `${lineOf(lab.root.publicKey)}\n`);
   made.edit('ca.yaml', '# trust_root:', 'trust_root:');
   expect((await publish(lab)).status).toBe(201);
-}, 30_000);
+}, 120_000);
 afterAll(async () => {
   await lab?.ca.close();
   made?.remove();
@@ -89,4 +89,4 @@ test('a restored CA publishes the same root, no status that hosts have passed, a
   const { body } = await lab.ca.sign(lab.ada, { host: 'web-01' });
   expect(body['certificate']).toBeDefined();
   expect((await lab.ca.lastRecord()).facts?.['authority']).toBe(fingerprint(next.publicKey));
-}, 60_000);
+}, 120_000);

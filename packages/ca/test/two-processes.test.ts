@@ -70,7 +70,7 @@ class Replica {
     );
     child.stderr?.on('data', (data: Buffer) => (this.log += data.toString()));
     this.#child = child;
-    for (let i = 0; i < 300; i++) {
+    for (let i = 0; i < 600; i++) {
       if (child.exitCode !== null) throw new Error(`the CA ended: ${this.log}`);
       const ready = await fetch(`${this.url}/readyz`).catch(() => undefined);
       if (ready?.status === 200) return;
@@ -125,7 +125,7 @@ beforeAll(async () => {
     host_key: formatPublicKeyLine(newSigner().publicKey),
   });
   expect(added.status).toBe(201);
-}, 120_000);
+}, 300_000);
 
 afterAll(async () => {
   for (const replica of replicas) await replica.end('SIGTERM');
@@ -282,7 +282,7 @@ describe('two processes on one PostgreSQL', () => {
     const after = await askBoth(lin);
     expect(after).toHaveLength(1);
     await check([...issued, ...after]);
-  }, 120_000);
+  }, 300_000);
 });
 
 async function check(issued: readonly Issued[]): Promise<void> {

@@ -259,7 +259,7 @@ describe('the session on this machine', () => {
     const asked = ca.requests.length;
     const running = home.start(['login', ca.url]);
     const begun = () => ca.requests.slice(asked).includes('POST /oauth/device');
-    for (let turn = 0; turn < 400 && !begun(); turn++) await pause(25);
+    for (let turn = 0; turn < 2_000 && !begun(); turn++) await pause(25);
     await pause(300);
     running.kill('SIGINT');
     const result = await running.result;

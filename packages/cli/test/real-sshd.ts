@@ -83,7 +83,7 @@ export async function startSshd(options: {
   });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   for (let turn = 0; !(await answers(port)); turn++) {
-    if (turn > 100 || child.exitCode !== null) throw new Error(`sshd does not answer: ${log}`);
+    if (turn > 1_000 || child.exitCode !== null) throw new Error(`sshd does not answer: ${log}`);
     await wait(50);
   }
   return {

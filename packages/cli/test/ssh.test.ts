@@ -247,7 +247,7 @@ describe('beacon ssh', () => {
 
   it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('passes %s on to ssh and tidies up', async (signal) => {
     const running = home.start(['ssh', 'build-01', 'echo started; sleep 60']);
-    for (let turn = 0; turn < 200 && left().length < 2; turn++) await wait(25);
+    for (let turn = 0; turn < 2_000 && left().length < 2; turn++) await wait(25);
     expect(left()).toHaveLength(2);
     for (const name of left()) {
       const mode = execFileSync('stat', ['-c', '%a', join(home.directory, name)])
@@ -258,7 +258,7 @@ describe('beacon ssh', () => {
         expect(readFileIfPlain(join(home.directory, name, file))).not.toContain('PRIVATE KEY');
       }
     }
-    for (let turn = 0; turn < 400 && running.said() === ''; turn++) await wait(25);
+    for (let turn = 0; turn < 2_000 && running.said() === ''; turn++) await wait(25);
     running.kill(signal);
     const { status, stdout } = await running.result;
     expect(stdout).toBe('started\n');

@@ -19,7 +19,7 @@ let number = 0;
 beforeAll(async () => {
   lab = await startTrustLab();
   await publish(lab);
-}, 60_000);
+}, 120_000);
 afterAll(() => lab.ca.close());
 beforeEach(async () => {
   folder = mkdtempSync(join(realpathSync(tmpdir()), 'beacon-report-'));

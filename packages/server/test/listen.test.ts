@@ -38,7 +38,7 @@ describe('listen', () => {
     expect(await Promise.all(four.map(({ cut }) => cut))).toEqual([false, false, false, true]);
     four[0]?.socket.destroy();
     let again = open(bounded.port);
-    for (let tries = 0; tries < 200 && (await again.cut); tries += 1) {
+    while (await again.cut) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       again = open(bounded.port);
     }
@@ -130,11 +130,11 @@ describe('listen', () => {
   });
 
   test('refuses headers that are too long, and more connections than it may have', async () => {
-    const listening = await listen(answer, { host: '127.0.0.1', port: 0, maxConnections: 1 });
-    const long = await fetch(listening.url, {
-      headers: { 'x-long': 'x'.repeat(20_000), connection: 'close' },
-    });
+    const any = await listen(answer, { host: '127.0.0.1', port: 0 });
+    const long = await fetch(any.url, { headers: { 'x-long': 'x'.repeat(20_000), connection: 'close' } });
     expect(long.status).toBe(431);
+    await any.close();
+    const listening = await listen(answer, { host: '127.0.0.1', port: 0, maxConnections: 1 });
     const first = connect(listening.port, '127.0.0.1');
     await new Promise((resolve) => first.once('connect', resolve));
     const second = connect(listening.port, '127.0.0.1');
@@ -168,12 +168,11 @@ describe('close', () => {
       }).on('error', reject);
     });
     await hasBegun;
-    const start = Date.now();
-    const closed = listening.close(5_000);
+    // Who waits for idle connections waits for the whole grace, which is longer than a test may take.
+    const closed = listening.close(600_000);
     await expect(fetch(listening.url)).rejects.toThrow();
     expect(await answered).toBe('finished');
     await closed;
-    expect(Date.now() - start).toBeLessThan(2_000);
     agent.destroy();
   });
 

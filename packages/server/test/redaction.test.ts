@@ -55,7 +55,8 @@ test('leaves a line of JSON a line of JSON', () => {
 });
 
 test('is quick on long texts', () => {
-  const start = Date.now();
+  // The processor's time, of which a fraction of a second is needed where it is linear; what is quadratic takes minutes.
+  const start = process.cpuUsage();
   for (const text of [
     '/'.repeat(100_000),
     'eyJ'.repeat(30_000),
@@ -67,5 +68,5 @@ test('is quick on long texts', () => {
   ]) {
     redactText(text);
   }
-  expect(Date.now() - start).toBeLessThan(1_000);
+  expect(process.cpuUsage(start).user / 1_000_000).toBeLessThan(10);
 });

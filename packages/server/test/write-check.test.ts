@@ -8,8 +8,8 @@ let store: RecordStore;
 let other: Sqlite.Database;
 let probes = 0;
 let waitedMs = 0;
-/** The clock of commits, some time later. */
-const nowMs = () => performance.now() + waitedMs;
+/** The clock of commits, so long after the latest one. */
+const nowMs = () => (store.commit.latest?.atMs ?? 0) + waitedMs;
 
 beforeEach(async () => {
   [probes, waitedMs] = [0, 0];

@@ -47,8 +47,12 @@ const sshAdd = async (agent: Agent, ...args: string[]): Promise<{ status: number
     return { status: code, text: stdout + stderr };
   }
 };
-/** What the agent sends back until it hangs up or is silent for a while. */
-const talk = (agent: Agent, bytes: Buffer): Promise<{ answer: Buffer; isEnded: boolean }> =>
+/** What the agent sends back: until it hangs up, has given so many answers, or is silent for a while where neither is known. */
+const talk = (
+  agent: Agent,
+  bytes: Buffer,
+  awaited: number | 'end' | 'whatever',
+): Promise<{ answer: Buffer; isEnded: boolean }> =>
   new Promise((resolve) => {
     const socket = createConnection(agent.socketPath);
     const chunks: Buffer[] = [];
@@ -57,12 +61,19 @@ const talk = (agent: Agent, bytes: Buffer): Promise<{ answer: Buffer; isEnded: b
       socket.destroy();
       resolve({ answer: Buffer.concat(chunks), isEnded });
     };
-    const timer = setTimeout(finish(false), 150);
-    socket.on('data', (chunk) => chunks.push(chunk));
+    let timer = awaited === 'whatever' ? setTimeout(finish(false), 150) : undefined;
+    socket.on('data', (chunk) => {
+      chunks.push(chunk);
+      // It may hang up after the last of them all the same.
+      if (timer === undefined && countAnswers(Buffer.concat(chunks)) === awaited)
+        timer = setTimeout(finish(false), 50);
+    });
     socket.on('error', finish(true));
     socket.on('close', finish(true));
     socket.write(bytes);
   });
+const countAnswers = (bytes: Buffer): number =>
+  bytes.length < 4 ? 0 : 1 + countAnswers(bytes.subarray(4 + bytes.readUInt32BE(0)));
 const message = (...bytes: number[]): Buffer => new Writer().string(Buffer.from(bytes)).toBuffer();
 const FAILURE = message(5);
 
@@ -120,7 +131,7 @@ describe('openAgent', () => {
     expect((await sshAdd(agent, '-D')).status).not.toBe(0);
     expect((await sshAdd(agent, '-d', `${file}.pub`)).status).not.toBe(0);
     for (const number of [1, 17, 18, 19, 20, 21, 22, 23, 25, 26, 30, 255]) {
-      expect(await talk(agent, message(number, 0, 0, 0, 0))).toEqual({ answer: FAILURE, isEnded: false });
+      expect(await talk(agent, message(number, 0, 0, 0, 0), 1)).toEqual({ answer: FAILURE, isEnded: false });
     }
     expect(await listIdentities(agent.socketPath)).toHaveLength(1);
     rmSync(directory, { recursive: true });
@@ -163,21 +174,21 @@ describe('openAgent', () => {
         content: new Writer().string('key').string('id').string('signature').boolean(isForwarded).toBuffer(),
       });
     const list = encodeAgentRequest({ kind: 'request-identities' });
-    const direct = await talk(agent, Buffer.concat([bind(false), list]));
+    const direct = await talk(agent, Buffer.concat([bind(false), list]), 2);
     expect(direct.answer.subarray(0, 5)).toEqual(message(6));
     expect(direct.answer[9]).toBe(12);
-    expect(await talk(agent, Buffer.concat([bind(true), list]))).toEqual({
+    expect(await talk(agent, Buffer.concat([bind(true), list]), 2)).toEqual({
       answer: Buffer.concat([FAILURE, FAILURE]),
       isEnded: false,
     });
     const query = encodeAgentRequest({ kind: 'extension', name: 'query', content: Buffer.alloc(0) });
-    expect(await talk(agent, query)).toEqual({ answer: FAILURE, isEnded: false });
+    expect(await talk(agent, query, 1)).toEqual({ answer: FAILURE, isEnded: false });
     const empty = encodeAgentRequest({
       kind: 'extension',
       name: 'session-bind@openssh.com',
       content: Buffer.alloc(0),
     });
-    expect(await talk(agent, empty)).toMatchObject({ isEnded: true });
+    expect(await talk(agent, empty, 'end')).toMatchObject({ isEnded: true });
   });
 
   test('answers pipelined requests in their order', async () => {
@@ -195,7 +206,7 @@ describe('openAgent', () => {
       data: Buffer.from('x'),
       flags: 0,
     });
-    const { answer } = await talk(agent, Buffer.concat([sign, message(19), message(11)]));
+    const { answer } = await talk(agent, Buffer.concat([sign, message(19), message(11)]), 3);
     const length = answer.readUInt32BE(0);
     expect(answer[4]).toBe(14);
     expect(answer.subarray(4 + length, 9 + length)).toEqual(FAILURE);
@@ -217,7 +228,7 @@ describe('openAgent', () => {
       message(13),
       message(13, 0xff, 0xff, 0xff, 0xff),
     ]) {
-      expect(await talk(agent, hostile)).toEqual({ answer: Buffer.alloc(0), isEnded: true });
+      expect(await talk(agent, hostile, 'end')).toEqual({ answer: Buffer.alloc(0), isEnded: true });
     }
     const flips = Array.from({ length: sign.length * 8 }, (_, bit) => {
       const flipped = Buffer.from(sign);
@@ -227,7 +238,9 @@ describe('openAgent', () => {
     const cuts = Array.from({ length: sign.length }, (_, length) => sign.subarray(0, length));
     const attempts = [...flips, ...cuts];
     for (let at = 0; at < attempts.length; at += 12) {
-      const results = await Promise.all(attempts.slice(at, at + 12).map((bytes) => talk(agent, bytes)));
+      const results = await Promise.all(
+        attempts.slice(at, at + 12).map((bytes) => talk(agent, bytes, 'whatever')),
+      );
       for (const { answer } of results) {
         expect([undefined, 5, 14]).toContain(answer[4]);
       }

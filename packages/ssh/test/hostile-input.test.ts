@@ -11,7 +11,8 @@ import { Writer } from '../src/wire.ts';
 import { rawOptions } from './raw-certificate.ts';
 import { ACCEPTED, KEYS, vectorBlob, vectorKey, vectorText } from './vectors.ts';
 
-const LIMIT_MS = 50;
+/** Each takes a millisecond or some; what is quadratic takes minutes, and a busy machine stops a program for a while. */
+const LIMIT_MS = 1_000;
 
 /** The code with which `decode` refuses; `undefined` where it accepts. Anything but an `SshError` is thrown on. */
 function refusal(decode: () => unknown): string | undefined {
@@ -129,7 +130,7 @@ describe('mutated inputs', () => {
       signatures.map((text) => parseMessageSignature(text).subarray(-83)),
       (bytes) => verifySignature(vectorKey('ed25519'), message, bytes),
     ],
-  ])('%i %s end in a value or an SshError, each within 50 ms', (count, _, sources, decode) => {
+  ])('%i %s end in a value or an SshError, each within a second', (count, _, sources, decode) => {
     const random = createRandom(count + 20_260_101);
     const pick = (): Buffer => sources[random(sources.length)] ?? Buffer.alloc(0);
     let slowest: Buffer = Buffer.alloc(0);
@@ -150,7 +151,7 @@ describe('mutated inputs', () => {
     expect(Math.min(slowestMs, ...again)).toBeLessThan(LIMIT_MS);
   });
 
-  test('the largest RSA key with the largest exponent is verified within 50 ms', () => {
+  test('the largest RSA key with the largest exponent is verified within a second', () => {
     const blob = new Writer().string('ssh-rsa').mpint(Buffer.alloc(8, 0xff)).mpint(Buffer.alloc(2048, 0xff));
     const key = decodePublicKey(blob.toBuffer());
     const signature = new Writer().string('rsa-sha2-512').string(Buffer.alloc(2048, 0x7f)).toBuffer();
