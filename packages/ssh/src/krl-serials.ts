@@ -1,6 +1,7 @@
 /**
  * The serial numbers of a key revocation list (OpenSSH's PROTOCOL.krl sections 2.1 to 2.3): a set of serials as sorted ranges, and its
- * smallest division into list, range and bitmap sections. Which CA they belong to and everything else in the list is `krl.ts`.
+ * smallest division (but for a byte to each bitmap) into list, range and bitmap sections. Which CA they belong to and everything else
+ * in the list is `krl.ts`.
  *
  * OpenSSH reads no number longer than 16,384 bits, so no bitmap may span more serials than that. ssh-keygen itself writes longer ones,
  * which sshd and ssh-keygen then refuse whole (seen on 9.2); the division here never does.
