@@ -3,8 +3,7 @@
  * on and of such as are over. Against a real CA, a real GitHub (the stand-in) and a real gate. Each refusal stands beside
  * the control that works, and in the CA's records where the CA knows whom it refuses.
  */
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type CaApi,
@@ -15,27 +14,23 @@ import {
   type SessionStorage,
 } from '@beacon/client';
 import type { Invocation } from '@beacon/protocol/gate-request';
-import { generateKey } from '@beacon/ssh/key';
-import { formatPublicKeyLine } from '@beacon/ssh/public-key';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
 import { logInProgram } from '../demo/broker-stage.ts';
 import { Browser } from '../demo/browser.ts';
 import { type GateCaller, requestOf } from '../demo/gate-caller.ts';
 import { RunnerStage } from '../demo/runner-stage.ts';
-import type { Stage } from '../demo/stage.ts';
-import { succeed } from '../demo/trust-ceremony.ts';
 import type { InitHost } from '../lab/init-host.ts';
 import { whyNoLab } from '../lab/possible.ts';
 import { invocation } from '../lab/throw-away-ca.ts';
 import { answerTo, BrokerThief, EXCHANGE, type Loot, MARK } from './broker-thief.ts';
+import { addHost, addRepositories, lay, OTHER, prepare } from './compromised-scene.ts';
 
 const why = whyNoLab();
 if (why !== undefined) process.stderr.write(`a broker that was taken over is left out: ${why}\n`);
 
 const ALICE = 'github:102';
 const ADMINISTRATOR = 'github:101';
-const OTHER = 'other';
 const CONFIGURE = 'runner.configure';
 const ACCESS = 'urn:ietf:params:oauth:token-type:access_token';
 /** All that a login gives to whoever holds what the broker holds. */
@@ -500,72 +495,4 @@ function obtainPersonal(api: CaApi, host: string): Promise<unknown> {
 
 function cookieOf(browser: Browser, url: string): string {
   return [...browser.cookies(url)].map(([name, value]) => `${name}=${value}`).join('; ');
-}
-
-const COMMANDS = {
-  'mark.set': {
-    summary: 'Leave a mark',
-    params: { name: { pattern: '[a-z]{1,20}' }, token: { pattern: '[a-z]{1,20}', secret: true } },
-  },
-  'mark.wipe': { summary: 'Take all marks away', params: {} },
-};
-
-/** Marks by any service, for five minutes; all else by hand alone. Another service, which the broker is not. */
-async function prepare(caFolder: string, stage: Stage): Promise<void> {
-  const inventory = join(caFolder, 'inventory.yaml');
-  const { commands } = JSON.parse(readFileSync(inventory, 'utf8')) as { commands: object };
-  writeFileSync(inventory, JSON.stringify({ version: 1, commands: { ...commands, ...COMMANDS } }));
-  appendFileSync(
-    join(caFolder, 'policy', 'policy.cedar'),
-    `
-@id("web-team-marks")
-@max_lifetime("10m")
-permit (principal in Team::"github:7001", action == Action::"mark.set", resource in Pool::"sites");
-
-@id("web-team-by-hand")
-@max_lifetime("10m")
-permit (
-  principal in Team::"github:7001",
-  action in [Action::"mark.set", Action::"mark.wipe"],
-  resource
-) when { context.service == "beacon-cli" };
-
-@id("web-team-logs-in-at-sites")
-@max_lifetime("10m")
-permit (principal in Team::"github:7001", action == Action::"ssh", resource in Pool::"sites")
-when { context.login == "beacon" };
-`,
-  );
-  const keyFile = join(stage.folder, 'other.jwk');
-  const made = succeed(await stage.beacon('operator', ['ca', 'service', 'key', OTHER, '--out', keyFile]));
-  const entry = made.replace(/may: \[\].*/, 'may: [exchange]');
-  appendFileSync(join(caFolder, 'services.yaml'), entry);
-}
-
-async function lay(host: InitHost): Promise<Record<string, object>> {
-  await host.script('install -m 666 /dev/null /var/tmp/marks');
-  const how = { timeout_seconds: 30, run_as: host.runsAs };
-  const set = await host.command('mark-set', 'read -r token; echo "set $1" >>/var/tmp/marks');
-  const wipe = await host.command('mark-wipe', 'echo wipe >>/var/tmp/marks');
-  return {
-    'mark.set': { ...COMMANDS['mark.set'], ...how, argv: [set, '{name}'] },
-    'mark.wipe': { ...COMMANDS['mark.wipe'], ...how, argv: [wipe] },
-  };
-}
-
-/** Two repositories whose runners Alice administers. */
-function addRepositories({ standin: { state } }: Stage): void {
-  for (const name of ['app', 'other']) {
-    const there = [...state.runners.repositories.values()].find((one) => one.name === name);
-    const repository = there ?? state.runners.addRepository({ owner: 7000, name });
-    repository.roles.set(102, 'admin');
-  }
-}
-
-/** A host of another pool, which no policy gives her by the broker. Nothing is there. */
-async function addHost(stage: Stage): Promise<void> {
-  const keyFile = join(stage.folder, 'prod.pub');
-  writeFileSync(keyFile, `${formatPublicKeyLine(generateKey('ssh-ed25519').publicKey)}\n`);
-  const words = ['ca', 'host', 'add', 'prod-01', '--address', '127.0.0.1:2222', '--login', 'beacon'];
-  succeed(await stage.beacon('ada', [...words, '--pool', 'prod', '--host-key', keyFile]));
 }
