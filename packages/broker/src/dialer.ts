@@ -17,7 +17,7 @@ import { explainStart, type SshEnd } from './ssh-failure.ts';
 
 export interface DialOptions {
   readonly obtained: ObtainedCertificate;
-  /** The CA's revocation list as it is now (`CaApi.revocationList`): a host certificate in it vouches for nobody. */
+  /** The CA's revocation list, at most seconds old (`CaApi.revocationList`): a host certificate in it vouches for nobody. */
   readonly revokedHosts: Buffer;
   readonly signal?: AbortSignal;
   /** Hears what is waited for, in words for the person. */

@@ -24,7 +24,7 @@ export interface RunConnection {
 /** Connects; nothing was sent to a gate when it rejects. */
 export type Dial = (options: {
   readonly obtained: ObtainedCertificate;
-  /** The CA's revocation list as it is now. */
+  /** The CA's revocation list, at most seconds old. */
   readonly revokedHosts: Buffer;
   readonly signal?: AbortSignal;
   readonly onNote?: (text: string) => void;
