@@ -309,7 +309,7 @@ JS`);
         (await shown('NRestarts')).trim() === '1' && (await shown('ActiveState')).trim() === 'active',
     );
     await host.run(['systemctl', 'stop', 'beacon-broker']);
-    expect(await log()).toContain('"msg":"stopping"');
+    expect(await log()).toContain('"msg":"stopping: no new runs are taken"');
     expect((await shown('Result')).trim()).toBe('success');
   }, 120_000);
 });
